@@ -1,0 +1,1 @@
+//! Fuzz targets over one action type.

@@ -1,0 +1,2 @@
+//! Frames that the agent image and the suite exchange over one byte channel.
+#![no_std]

@@ -1,0 +1,2 @@
+//! Runtime of the bare-metal guest images.
+#![no_std]
