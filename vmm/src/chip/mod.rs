@@ -1,0 +1,3 @@
+//! The chips of the board, in reading order: the simplest first.
+
+pub mod debug_exit;
