@@ -13,10 +13,12 @@
 //! Everything below layer 5 is deterministic: time, host bytes and entropy come in as arguments, so the same calls
 //! give the same answers.
 
+pub mod board;
 pub mod bus;
 pub mod chip;
 pub mod device;
 pub mod inspect;
 pub mod irq;
+pub mod machine;
 pub mod memory;
 pub mod units;

@@ -1,0 +1,90 @@
+//! Profiles: the machine's variants as data. One board code serves all of them.
+//!
+//! Source: `microvm-2019` is the machine as first specified and released (QEMU 4.2.0); `qemu-7.2` is what Debian 12's
+//! QEMU 7.2 gives with `acpi=off`.
+
+/// One variant of the machine: addresses, counts, rules and presence.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The name users type.
+    pub name: &'static str,
+    /// One line for `--help` and reports.
+    pub title: &'static str,
+    /// Guest-physical address of virtio-mmio transport 0.
+    pub virtio_base: u64,
+    /// Distance between transports and size of each, in bytes.
+    pub virtio_stride_bytes: u64,
+    /// Number of transports.
+    pub virtio_count: u8,
+    /// GSI of transport 0; transport i has this plus i.
+    pub virtio_gsi: u8,
+    /// Whether transports are version 2 unless the user says otherwise.
+    pub virtio_modern: bool,
+    /// Where RAM splits around the hole below 4 GiB.
+    pub ram_split: RamSplit,
+    /// Whether fw_cfg has the legacy e820 reservation table under key 0x8003.
+    pub fw_cfg_e820_key: bool,
+    /// Whether fw_cfg has the file `etc/fdt`.
+    pub fw_cfg_fdt: bool,
+    /// Most CPUs of the machine.
+    pub cpus_max: u16,
+}
+
+/// The rule that splits RAM into a part from 0 on and a part from 4 GiB on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RamSplit {
+    /// RAM of fewer bytes than this stays whole.
+    pub whole_below_bytes: u64,
+    /// Bytes below 4 GiB when RAM does not stay whole.
+    pub low_bytes: u64,
+    /// Whether the user may lower the limit by `max-ram-below-4g`.
+    pub has_limit: bool,
+}
+
+impl Profile {
+    /// All profiles, the default first.
+    pub const ALL: [&'static Profile; 2] = [&MICROVM_2019, &QEMU_7_2];
+
+    /// The profile of that name.
+    pub fn by_name(name: &str) -> Option<&'static Profile> {
+        Profile::ALL.into_iter().find(|profile| profile.name == name)
+    }
+}
+
+/// The machine as first specified, October 2019.
+pub static MICROVM_2019: Profile = Profile {
+    name: "microvm-2019",
+    title: "microvm as first specified (QEMU 4.2.0)",
+    virtio_base: 0xc000_0000,
+    virtio_stride_bytes: 512,
+    virtio_count: 8,
+    virtio_gsi: 5,
+    virtio_modern: false,
+    ram_split: RamSplit {
+        whole_below_bytes: 0xb000_0000,
+        low_bytes: 0x8000_0000,
+        has_limit: true,
+    },
+    fw_cfg_e820_key: true,
+    fw_cfg_fdt: false,
+    cpus_max: 288,
+};
+
+/// What QEMU 7.2 gives with `acpi=off`.
+pub static QEMU_7_2: Profile = Profile {
+    name: "qemu-7.2",
+    title: "microvm,acpi=off as in QEMU 7.2",
+    virtio_base: 0xfeb0_0000,
+    virtio_stride_bytes: 512,
+    virtio_count: 8,
+    virtio_gsi: 5,
+    virtio_modern: false,
+    ram_split: RamSplit {
+        whole_below_bytes: 0xc000_0001,
+        low_bytes: 0xc000_0000,
+        has_limit: false,
+    },
+    fw_cfg_e820_key: false,
+    fw_cfg_fdt: true,
+    cpus_max: 288,
+};

@@ -1,0 +1,290 @@
+//! A whole machine under virtual time, without a kernel: the type that `qtest`, KVM's run loop and the suite drive.
+
+use crate::board::config::Config;
+use crate::board::{Board, BuildError, Slot};
+use crate::bus::AddressMap;
+use crate::device::{Access, Ctx, Device, Event, Space};
+use crate::inspect::Inspector;
+use crate::irq::{LineChange, Lines};
+use crate::memory::Memory;
+use crate::units::{Nanos, Width};
+
+/// One power-on of a board. Same calls, same answers.
+pub struct Machine {
+    // Configuration, fixed at construction.
+    map: AddressMap<Slot>,
+    slots: Vec<Slot>,
+    // State, all of it.
+    board: Board,
+    memory: Memory,
+    lines: Lines,
+    now: Nanos,
+    events: Vec<Event>,
+    line_log: Option<Vec<LineChange>>,
+}
+
+impl Machine {
+    /// Powers a machine on at virtual time 0.
+    ///
+    /// # Errors
+    /// [`BuildError`] as [`Board::new`].
+    pub fn new(config: &Config) -> Result<Machine, BuildError> {
+        let (board, map, memory) = Board::new(config)?;
+        let slots = board.slots();
+        let lines = Lines::default();
+        let mut machine = Machine {
+            map,
+            slots,
+            board,
+            memory,
+            lines,
+            now: Nanos(0),
+            events: Vec::new(),
+            line_log: None,
+        };
+        machine.settle_lines();
+        Ok(machine)
+    }
+
+    /// Reads a port; nobody home reads all ones. The value has `width` bits (a port access is at most 4 bytes wide).
+    pub fn port_read(&mut self, port: u16, width: Width) -> u32 {
+        self.read(Space::Port, u64::from(port), width) as u32
+    }
+
+    /// Writes a port; nobody home ignores it.
+    pub fn port_write(&mut self, port: u16, width: Width, value: u32) {
+        self.write(Space::Port, u64::from(port), width, u64::from(value));
+    }
+
+    /// Loads from guest-physical memory as a CPU does: RAM, a device's registers, or zero where nobody is.
+    pub fn load(&mut self, gpa: u64, width: Width) -> u64 {
+        self.read(Space::Mmio, gpa, width)
+    }
+
+    /// Stores to guest-physical memory as a CPU does.
+    pub fn store(&mut self, gpa: u64, width: Width, value: u64) {
+        self.write(Space::Mmio, gpa, width, value);
+    }
+
+    /// Guest memory, for bulk access to RAM and for DMA.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The devices, for what only a host can do to them (type on the serial line, acknowledge an interrupt).
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Calls a device of the board with its context, then settles lines. `f` gets the board so that it can name the
+    /// device by its type.
+    pub fn with_board<R>(&mut self, f: impl FnOnce(&mut Board, &mut Ctx<'_>) -> R) -> R {
+        let mut ctx = Ctx {
+            now: self.now,
+            lines: &mut self.lines,
+            memory: &self.memory,
+            events: &mut self.events,
+        };
+        let result = f(&mut self.board, &mut ctx);
+        self.settle_lines();
+        result
+    }
+
+    /// Virtual time since power-on.
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
+    /// The earliest instant at which a device has something to do.
+    pub fn deadline(&self) -> Option<Nanos> {
+        let devices = self.slots.iter().filter_map(|&slot| self.board.device(slot));
+        devices.filter_map(Device::deadline).min()
+    }
+
+    /// Lets time pass to `then`; earlier than now changes nothing. Devices tick in the order of their deadlines.
+    pub fn advance_to(&mut self, then: Nanos) {
+        while let Some((deadline, slot)) = self.next_deadline()
+            && deadline <= then
+        {
+            self.now = self.now.max(deadline);
+            self.with_device(slot, |device, ctx| device.tick(ctx));
+        }
+        self.now = self.now.max(then);
+    }
+
+    /// Resets every device; RAM, virtual time and what the machine model keeps stay.
+    pub fn reset(&mut self) {
+        for index in 0..self.slots.len() {
+            self.with_device(self.slots[index], |device, ctx| device.reset(ctx));
+        }
+    }
+
+    /// Takes what the devices told the outside world, oldest first. A caller that never asks costs at most
+    /// [`EVENTS_MAX`] of them; the oldest go first.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Starts noting changes of interrupt lines, [`LINE_CHANGES_MAX`] at most.
+    pub fn watch_lines(&mut self) {
+        self.line_log.get_or_insert_default();
+    }
+
+    /// Takes the line changes noted since the last call, oldest first.
+    pub fn take_line_changes(&mut self) -> Vec<LineChange> {
+        self.line_log.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether a line is high.
+    pub fn line_level(&self, gsi: u8) -> bool {
+        self.lines.level(gsi)
+    }
+
+    /// The state of every device, by name.
+    pub fn inspect(&self) -> Inspector {
+        let mut out = Inspector::new();
+        for &slot in &self.slots {
+            if let Some(device) = self.board.device(slot) {
+                out.within(&slot.to_string(), |out| device.inspect(out));
+            }
+        }
+        out
+    }
+
+    fn read(&mut self, space: Space, address: u64, width: Width) -> u64 {
+        if space == Space::Mmio && self.memory.available(address, width.bytes()) == width.bytes() {
+            let mut bytes = [0; 8];
+            let _all_ram = self.memory.read(address, &mut bytes[..width.bytes()]);
+            return u64::from_le_bytes(bytes);
+        }
+        let mut value = 0;
+        for piece in self.map.cut(space, address, width) {
+            let part = match piece.target {
+                Some((slot, region, offset)) => {
+                    let at = Access {
+                        region,
+                        offset,
+                        width: piece.width,
+                    };
+                    self.with_device(slot, |device, ctx| device.read(at, ctx))
+                        .unwrap_or_default()
+                }
+                None if space == Space::Port => u64::MAX,
+                None => {
+                    let mut bytes = [0; 8];
+                    let _partly_ram = self.memory.read(piece.address, &mut bytes[..piece.width.bytes()]);
+                    u64::from_le_bytes(bytes)
+                }
+            };
+            value |= (part & piece.width.mask()) << (8 * piece.shift_bytes);
+        }
+        value
+    }
+
+    fn write(&mut self, space: Space, address: u64, width: Width, value: u64) {
+        if space == Space::Mmio && self.memory.available(address, width.bytes()) == width.bytes() {
+            let _all_ram = self.memory.write(address, &value.to_le_bytes()[..width.bytes()]);
+            return;
+        }
+        for piece in self.map.cut(space, address, width) {
+            let part = (value >> (8 * piece.shift_bytes)) & piece.width.mask();
+            match piece.target {
+                Some((slot, region, offset)) => {
+                    let at = Access {
+                        region,
+                        offset,
+                        width: piece.width,
+                    };
+                    self.with_device(slot, |device, ctx| device.write(at, part, ctx));
+                }
+                None if space == Space::Port => {}
+                None => {
+                    let _partly_ram = self
+                        .memory
+                        .write(piece.address, &part.to_le_bytes()[..piece.width.bytes()]);
+                }
+            }
+        }
+    }
+
+    fn with_device<R>(&mut self, slot: Slot, f: impl FnOnce(&mut dyn Device, &mut Ctx<'_>) -> R) -> Option<R> {
+        self.with_board(|board, ctx| board.device_mut(slot).map(|device| f(device, ctx)))
+    }
+
+    fn next_deadline(&self) -> Option<(Nanos, Slot)> {
+        let due = |&slot: &Slot| Some((self.board.device(slot)?.deadline()?, slot));
+        self.slots.iter().filter_map(due).min()
+    }
+
+    /// Hands queued line changes to the interrupt controllers until the lines are quiet.
+    fn settle_lines(&mut self) {
+        // A controller drives no line of its own, so one round settles; the bound only guards against a wiring mistake.
+        for _ in 0..SETTLE_ROUNDS_MAX {
+            let changes = self.lines.take_changes();
+            if changes.is_empty() {
+                break;
+            }
+            for &change in &changes {
+                if let Some(log) = &mut self.line_log
+                    && log.len() < LINE_CHANGES_MAX
+                {
+                    log.push(change);
+                }
+                self.deliver(change);
+            }
+        }
+        if EVENTS_MAX < self.events.len() {
+            self.events.drain(..self.events.len() - EVENTS_MAX);
+        }
+    }
+
+    fn deliver(&mut self, change: LineChange) {
+        for &slot in &self.slots {
+            let Some(device) = self.board.device_mut(slot) else {
+                continue;
+            };
+            if device.inputs().contains(&change.gsi) {
+                let mut ctx = Ctx {
+                    now: self.now,
+                    lines: &mut self.lines,
+                    memory: &self.memory,
+                    events: &mut self.events,
+                };
+                device.line(change.gsi, change.level, &mut ctx);
+            }
+        }
+    }
+}
+
+/// Most events kept for a caller that does not take them.
+pub const EVENTS_MAX: usize = 1 << 20;
+
+/// Most line changes kept for a caller that does not take them.
+pub const LINE_CHANGES_MAX: usize = 1 << 20;
+
+const SETTLE_ROUNDS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_home_reads_ones_on_ports_and_zero_in_memory() {
+        let mut machine = Machine::new(&Config::default()).expect("128 MiB fit");
+        assert_eq!(machine.port_read(0x61, Width::Word), 0xffff);
+        assert_eq!(machine.load(0xd000_0000, Width::Dword), 0);
+        machine.store(0x1000, Width::Qword, 0x1122_3344_5566_7788);
+        assert_eq!(machine.load(0x1001, Width::Word), 0x6677);
+    }
+
+    #[test]
+    fn debug_exit_write_becomes_an_event() {
+        let config = Config {
+            debug_exit: Some(0xf4),
+            ..Config::default()
+        };
+        let mut machine = Machine::new(&config).expect("128 MiB fit");
+        machine.port_write(0xf4, Width::Byte, 0x10);
+        assert_eq!(machine.take_events(), [Event::DebugExit { value: 0x10 }]);
+    }
+}
