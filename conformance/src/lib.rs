@@ -8,7 +8,9 @@
 //! the documents, and only `subject/in_process.rs` may name the `vmm` crate.
 
 pub mod case;
+pub mod cases;
 pub mod clause;
+pub mod driver;
 pub mod layout;
 pub mod machine;
 pub mod probe;
