@@ -52,7 +52,8 @@ impl Clause {
 
 /// Declares the clauses of one document and the list of them all.
 macro_rules! clauses {
-    ($prefix:literal, $document:ident; $($(#[$doc:meta])* $name:ident = $anchor:literal, $section:literal, $requirement:literal;)*) => {
+    ($prefix:literal, $document:ident;
+     $($name:ident = $anchor:literal, $section:literal, $requirement:literal;)*) => {
         $(
             #[doc = $requirement]
             pub static $name: Clause = Clause {
@@ -69,7 +70,18 @@ macro_rules! clauses {
 }
 
 pub mod fw_cfg;
+pub mod i82093aa;
+pub mod mc146818;
 pub mod microvm;
+pub mod ns16550;
+pub mod virtio;
 
 /// Every clause of every document.
-pub const DOCUMENTS: &[&[&Clause]] = &[microvm::ALL, fw_cfg::ALL];
+pub const DOCUMENTS: &[&[&Clause]] = &[
+    microvm::ALL,
+    fw_cfg::ALL,
+    mc146818::ALL,
+    ns16550::ALL,
+    i82093aa::ALL,
+    virtio::ALL,
+];

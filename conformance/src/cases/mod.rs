@@ -7,8 +7,13 @@ mod cmdline;
 mod cmos;
 mod fw_cfg;
 mod fw_cfg_dma;
+mod ioapic;
 mod memory_map;
 mod options;
+mod rtc;
+mod serial;
+mod virtio_mmio;
+mod virtqueue;
 
 /// All cases; within an area sorted by id.
 pub const AREAS: &[&[Case]] = &[
@@ -19,6 +24,11 @@ pub const AREAS: &[&[Case]] = &[
     cmdline::CASES,
     absent::CASES,
     options::CASES,
+    rtc::CASES,
+    serial::CASES,
+    ioapic::CASES,
+    virtio_mmio::CASES,
+    virtqueue::CASES,
 ];
 
 /// All cases in one row.

@@ -34,7 +34,7 @@ clauses! { "microvm", DOCUMENT;
     CMDLINE_AUTO = "cmdline-auto", "kernel command line, auto-kernel-cmdline",
         "With auto-kernel-cmdline=off the kernel gets the user's command line and nothing else.";
     TRANSPORTS = "transports", "virtio-mmio transports",
-        "Eight transports of 512 bytes lie side by side, device or not; a device without a bus takes the highest free one.";
+        "Eight transports of 512 bytes lie side by side; a device without a bus takes the highest free one.";
     ABSENT_PORTS = "absent-ports", "I/O port map",
         "The machine has no other ports than its devices'; reading an unclaimed port gives all ones.";
     ABSENT_MEMORY = "absent-memory", "physical memory map",
