@@ -9,10 +9,13 @@
 
 pub mod case;
 pub mod cases;
+pub mod catalog;
 pub mod clause;
 pub mod driver;
 pub mod layout;
 pub mod machine;
 pub mod probe;
 pub mod program;
+pub mod runner;
+pub mod subject;
 pub mod verdict;
