@@ -1,7 +1,10 @@
 //! All cases, found by id and selected by pattern.
 
-use crate::case::Case;
+use serde::Serialize;
+
+use crate::case::{Body, Case};
 pub use crate::cases::all;
+use crate::machine::{Caps, Depth};
 
 /// The case with this id.
 pub fn by_id(id: &str) -> Option<&'static Case> {
@@ -31,6 +34,95 @@ pub fn near(pattern: &str) -> Vec<&'static str> {
         .collect();
     ids.truncate(NEAR_MAX);
     ids
+}
+
+/// Cases as a JSON list; its fields are stable.
+pub fn to_json(cases: &[&Case]) -> String {
+    let cases: Vec<_> = cases.iter().map(|case| Listed::new(case)).collect();
+    json(&cases)
+}
+
+/// Cases in lanes as a JSON list; its fields are stable.
+pub fn units_to_json<'a>(units: impl Iterator<Item = (String, &'a Case)>) -> String {
+    let units: Vec<_> = units
+        .map(|(lane, case)| ListedUnit {
+            lane,
+            case: Listed::new(case),
+        })
+        .collect();
+    json(&units)
+}
+
+/// One case for a reader: what it requires, where that comes from, and how to run it.
+pub fn explain(case: &Case) -> String {
+    let clause = case.clause;
+    let place = clause.url().map_or(String::new(), |url| format!("\n    {url}"));
+    let features: Vec<_> = case.features.iter().map(|feature| format!("{feature:?}")).collect();
+    let depths: Vec<_> = depths(case).iter().map(|depth| depth.word()).collect();
+    format!(
+        "{id}\n    {title}\n\nrequired ({level}) by {document}, {section}{place}\n    {clause_id}: {requirement}\n\n\
+         runs at: {depths}\nabout: {features}\nneeds: {needs}\nset-up: {setup:?}\n\n\
+         cargo xtask conformance --filter {id}",
+        id = case.id,
+        title = case.title,
+        level = case.level.word(),
+        document = clause.document.title,
+        section = clause.section,
+        clause_id = clause.id,
+        requirement = clause.requirement,
+        depths = depths.join(", "),
+        features = features.join(", "),
+        needs = case.needs,
+        setup = case.setup,
+    )
+}
+
+/// The depths a case can run at.
+pub fn depths(case: &Case) -> Vec<Depth> {
+    let fits = |depth: &Depth| match case.body {
+        Body::Bus(_) => *depth != Depth::Guest,
+        Body::Guest { .. } => *depth == Depth::Guest,
+    };
+    Depth::ALL.into_iter().filter(fits).collect()
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    id: &'a str,
+    title: &'a str,
+    level: &'a str,
+    clause: &'a str,
+    features: Vec<String>,
+    needs: Vec<&'a str>,
+    depths: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ListedUnit<'a> {
+    lane: String,
+    #[serde(flatten)]
+    case: Listed<'a>,
+}
+
+impl<'a> Listed<'a> {
+    fn new(case: &'a Case) -> Listed<'a> {
+        let needs = Caps::NAMED.iter().filter(|(_, cap)| case.needs.0 & cap.0 != 0);
+        let needs = needs.map(|(name, _)| *name);
+        Listed {
+            id: case.id,
+            title: case.title,
+            level: case.level.word(),
+            clause: case.clause.id,
+            features: case.features.iter().map(|feature| format!("{feature:?}")).collect(),
+            needs: needs.collect(),
+            depths: depths(case).iter().map(|depth| depth.word()).collect(),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Strings and lists only: there is nothing that JSON cannot hold.
+    serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 fn glob(pattern: &[u8], text: &[u8]) -> bool {

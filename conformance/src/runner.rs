@@ -18,7 +18,7 @@ use crate::case::{Body, Case};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Broken, Caps, Facts, Machine, Stop, Width};
 use crate::probe::{Probe, Record};
-use crate::subject::Lane;
+use crate::subject::{Health, Lane, Way};
 use crate::verdict::{Outcome, Verdict, judge};
 use limited::Limited;
 
@@ -199,8 +199,10 @@ fn run_once(unit: &Unit, lane: &Lane, options: &Options) -> CaseResult {
             return result;
         }
     };
-    result.way = way.to_owned();
-    let attempt = panic::catch_unwind(AssertUnwindSafe(|| attempt(unit.case, adapter, lane.layout, options)));
+    result.way.clone_from(&way.name);
+    let attempt = panic::catch_unwind(AssertUnwindSafe(|| {
+        attempt(unit.case, way, adapter, lane.layout, options)
+    }));
     let (record, outcome, post_mortem) = attempt.unwrap_or_else(|payload| {
         let crash = Broken::Crash(panic_text(payload.as_ref()));
         (Record::default(), Outcome::Stopped(crash.into()), String::new())
@@ -222,7 +224,7 @@ struct Refusal {
 }
 
 /// The first way that this host has and that can do what the case needs.
-fn choose<'a>(case: &Case, lane: &'a Lane) -> Result<(&'a str, &'a dyn Adapter), Refusal> {
+fn choose<'a>(case: &Case, lane: &'a Lane) -> Result<(&'a Way, &'a dyn Adapter), Refusal> {
     let mut refusal = None;
     for feature in case.features {
         if !lane.layout.has(*feature) {
@@ -239,7 +241,7 @@ fn choose<'a>(case: &Case, lane: &'a Lane) -> Result<(&'a str, &'a dyn Adapter),
             Ok(adapter) => {
                 let missing = adapter.caps().missing(case.needs);
                 if missing.is_empty() {
-                    return Ok((&way.name, adapter.as_ref()));
+                    return Ok((way, adapter.as_ref()));
                 }
                 (Stop::Unsupported(missing), false)
             }
@@ -257,9 +259,23 @@ fn choose<'a>(case: &Case, lane: &'a Lane) -> Result<(&'a str, &'a dyn Adapter),
     }))
 }
 
-fn attempt(case: &Case, adapter: &dyn Adapter, layout: &Layout, options: &Options) -> (Record, Outcome, String) {
+fn attempt(
+    case: &Case,
+    way: &Way,
+    adapter: &dyn Adapter,
+    layout: &Layout,
+    options: &Options,
+) -> (Record, Outcome, String) {
+    if let Some(last) = way.health.given_up() {
+        let text = format!("not tried again after {} attempts: {last}", Health::FAILURES_MAX);
+        return (
+            Record::default(),
+            Outcome::Stopped(Broken::Start(text).into()),
+            String::new(),
+        );
+    }
     match case.body {
-        Body::Bus(body) => match adapter.boot(&case.setup, layout) {
+        Body::Bus(body) => match watch(way, adapter.boot(&case.setup, layout)) {
             Ok(machine) => {
                 let mut machine = Limited::new(machine, options.case_limit, options.accesses_max);
                 let mut probe = Probe::new(&mut machine, layout, &case.setup);
@@ -270,7 +286,7 @@ fn attempt(case: &Case, adapter: &dyn Adapter, layout: &Layout, options: &Option
             }
             Err(stop) => (Record::default(), Outcome::Stopped(stop), String::new()),
         },
-        Body::Guest { image, judge } => match adapter.resident(image, &case.setup, layout) {
+        Body::Guest { image, judge } => match watch(way, adapter.resident(image, &case.setup, layout)) {
             Ok(resident) => {
                 let mut machine = Ended { facts: resident.facts };
                 let mut probe = Probe::new(&mut machine, layout, &case.setup).with_guest_log(&resident.log);
@@ -287,6 +303,16 @@ fn attempt(case: &Case, adapter: &dyn Adapter, layout: &Layout, options: &Option
             Err(stop) => (Record::default(), Outcome::Stopped(stop), String::new()),
         },
     }
+}
+
+/// Notes how a start went.
+fn watch<T>(way: &Way, start: Result<T, Stop>) -> Result<T, Stop> {
+    match &start {
+        Ok(_) => way.health.note(None),
+        Err(Stop::Broken(Broken::Start(text))) => way.health.note(Some(text)),
+        Err(_) => {}
+    }
+    start
 }
 
 fn finish(record: Record, end: Result<(), Stop>, machine: &mut dyn Machine) -> (Record, Outcome, String) {

@@ -1,8 +1,7 @@
 //! What is going to run: cases x lanes, selected and put into an order.
 
-use crate::case::{Body, Case};
+use crate::case::Case;
 use crate::catalog;
-use crate::machine::Depth;
 use crate::subject::Lane;
 
 /// A run's units and the order in which they start.
@@ -46,7 +45,7 @@ impl Plan {
         let cases: Vec<_> = cases.filter(|case| selection.selects(case)).collect();
         let mut units = Vec::new();
         for (lane, place) in lanes.iter().enumerate() {
-            let here = cases.iter().filter(|case| runs_at(case, place.depth));
+            let here = cases.iter().filter(|case| catalog::depths(case).contains(&place.depth));
             units.extend(here.map(|case| Unit { case, lane }));
         }
         if let Some((k, n)) = selection.partition {
@@ -68,14 +67,6 @@ impl Selection {
     /// Whether a case is wanted.
     pub fn selects(&self, case: &Case) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| catalog::matches(filter, case.id))
-    }
-}
-
-/// Whether a case's body can run at a depth.
-fn runs_at(case: &Case, depth: Depth) -> bool {
-    match case.body {
-        Body::Bus(_) => depth != Depth::Guest,
-        Body::Guest { .. } => depth == Depth::Guest,
     }
 }
 

@@ -58,10 +58,7 @@ fn lane(adapter: Result<Box<dyn Adapter>, String>) -> Lane {
         subject: "null".to_owned(),
         depth: Depth::Bus,
         layout: &MICROVM_2019,
-        ways: vec![Way {
-            name: String::new(),
-            adapter,
-        }],
+        ways: vec![Way::new("", adapter)],
     }
 }
 
@@ -113,10 +110,7 @@ fn absent_way_is_unsupported_with_its_reason() {
 #[test]
 fn case_goes_to_the_first_way_that_can_take_it() {
     let mut lane = lane(Err("not here".to_owned()));
-    lane.ways.push(Way {
-        name: "second".to_owned(),
-        adapter: Ok(Box::new(NullAdapter)),
-    });
+    lane.ways.push(Way::new("second", Ok(Box::new(NullAdapter))));
     let result = run_unit(&Unit { case: &HOLDS, lane: 0 }, &lane, &Options::default());
     assert_eq!((result.verdict, result.way.as_str()), (Verdict::Pass, "second"));
 }
@@ -145,4 +139,35 @@ fn every_unit_has_a_result_in_report_order_whatever_the_order_of_running() {
     let ids: Vec<_> = results.iter().map(|result| result.case.id).collect();
     assert_eq!(ids, cases.map(|case| case.id));
     assert_eq!(count.0, cases.len());
+}
+
+struct NeverStarts(AtomicUsize);
+
+impl Adapter for NeverStarts {
+    fn depth(&self) -> Depth {
+        Depth::Wire
+    }
+
+    fn caps(&self) -> Caps {
+        Caps::NONE
+    }
+
+    fn boot(&self, _setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+        let attempt = self.0.fetch_add(1, Ordering::Relaxed);
+        Err(Broken::Start(format!("attempt {attempt}")).into())
+    }
+}
+
+#[test]
+fn subject_that_never_starts_is_given_up() {
+    let lane = lane(Ok(Box::new(NeverStarts(AtomicUsize::new(0)))));
+    let unit = Unit { case: &HOLDS, lane: 0 };
+    let reasons: Vec<_> = (0..6)
+        .map(|_| run_unit(&unit, &lane, &Options::default()).reason)
+        .collect();
+    assert_eq!(reasons[3].as_deref(), Some("subject did not start: attempt 3"));
+    assert_eq!(
+        reasons[5].as_deref(),
+        Some("subject did not start: not tried again after 4 attempts: attempt 3")
+    );
 }

@@ -9,6 +9,22 @@ pub fn seconds_of(text: &str) -> Option<i64> {
     in_range.then(|| ((days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
+/// `YYYY-MM-DDTHH:MM:SS` of seconds since 1970-01-01T00:00:00.
+pub fn text_of(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    // Eras of 400 years, then years that begin in March.
+    let days = days + DAYS_TO_1970;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
 fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     let parts: Vec<i64> = text
         .split(separator)
@@ -44,5 +60,13 @@ mod tests {
     #[case("2020-01-01", None)]
     fn date_is_seconds_since_1970(#[case] text: &str, #[case] seconds: Option<i64>) {
         assert_eq!(seconds_of(text), seconds);
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_comes_back() {
+        for day in 0..146_097 {
+            let seconds = day * 86_400 + 3_723;
+            assert_eq!(seconds_of(&text_of(seconds)), Some(seconds));
+        }
     }
 }

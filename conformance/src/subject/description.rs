@@ -422,7 +422,8 @@ impl Launch {
     }
 }
 
-fn kvm_problem() -> Option<String> {
+/// Why /dev/kvm cannot be used, if so.
+pub fn kvm_problem() -> Option<String> {
     let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
     opened
         .err()
