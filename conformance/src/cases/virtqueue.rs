@@ -523,7 +523,7 @@ fn hostile_buffers(p: &mut Probe<'_>) -> Result<(), Stop> {
     for (address, length) in [
         (NOWHERE, LENGTH),
         (u64::MAX - 3, LENGTH),
-        (BUFFER, u32::MAX),
+        (NOWHERE, u32::MAX),
         (BUFFER, 0),
     ] {
         p.point(format!("{length:#x} bytes at {address:#x}"));
