@@ -3,6 +3,8 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=link.ld");
+    let package = std::env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
+    let script = format!("-Wl,-T,{package}/link.ld");
     for image in ["agent", "halt", "probe"] {
         for argument in [
             "-nostdlib",
@@ -12,8 +14,7 @@ fn main() {
             "-Wl,-z,norelro",
             "-Wl,-z,max-page-size=4096",
             "-Wl,--build-id=none",
-            // Relative to the package, where cargo links: an absolute path would be one more machine name.
-            concat!("-Wl,-T,", env!("CARGO_MANIFEST_DIR"), "/link.ld"),
+            &script,
         ] {
             println!("cargo:rustc-link-arg-bin={image}={argument}");
         }
