@@ -15,8 +15,8 @@
 //! The host numbers its requests 1..=255 and after that 1 again; a reply carries the number of its request. The agent
 //! sends one [`Reply::Hello`] numbered 0 when it starts. A request that carries the number of the request before it is
 //! answered again and *not executed again*, so that a host may repeat a request whose reply was lost: an access with
-//! side effects happens once. [`Request::Hello`] is always executed and makes the agent forget the number, so a host that comes to
-//! a running agent begins with it.
+//! side effects happens once. [`Request::Hello`] is always executed and makes the agent forget the number, so a host
+//! that comes to a running agent begins with it.
 //!
 //! A damaged frame gets no answer; the receiver looks for the next [`SYNC`] behind the one that misled it. The host
 //! repeats after a time of its choice.

@@ -67,8 +67,8 @@ pub struct Failure {
     pub vector: u8,
     /// With [`ErrorCode::FAULT`]: the error code that the CPU pushed, 0 for exceptions without one.
     pub error_code: u32,
-    /// With [`ErrorCode::FAULT`]: CR2 of a page fault, else the instruction pointer. With the others: the address asked
-    /// for, where there is one.
+    /// With [`ErrorCode::FAULT`]: the guest-physical address of a page fault, else the instruction pointer. With the
+    /// others: the address asked for, where there is one.
     pub address: u64,
 }
 

@@ -184,4 +184,5 @@ static LAST: Single<Fault> = Single::new(Fault {
 /// Distance between two stubs.
 const STUB_LENGTH: u64 = 16;
 
-const PAGE_FAULT: u8 = 14;
+/// Vector of a page fault.
+pub(super) const PAGE_FAULT: u8 = 14;

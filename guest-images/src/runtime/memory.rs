@@ -24,7 +24,7 @@ pub fn load(gpa: u64, width: Width) -> Result<u64, Failure> {
     };
     // SAFETY: the address is mapped or the access faults and is caught; reading harms no Rust object.
     let outcome = unsafe { function(address) };
-    outcome.value()
+    outcome.value(gpa, address)
 }
 
 /// Stores once.
@@ -41,7 +41,7 @@ pub fn store(gpa: u64, width: Width, value: u64) -> Result<(), Failure> {
     };
     // SAFETY: the address is not of this image, so no Rust object is there.
     let outcome = unsafe { function(address, value) };
-    outcome.value().map(|_| ())
+    outcome.value(gpa, address).map(|_| ())
 }
 
 /// Reads RAM into `bytes`, at most 2 MiB.
@@ -52,7 +52,7 @@ pub fn read(gpa: u64, bytes: &mut [u8]) -> Result<(), Failure> {
     let address = map(gpa, bytes.len() as u64)?;
     // SAFETY: the destination is a slice of ours of that length, the source is read only.
     let outcome = unsafe { guarded_copy(bytes.as_mut_ptr() as u64, address, bytes.len() as u64) };
-    outcome.value().map(|_| ())
+    outcome.value(gpa, address).map(|_| ())
 }
 
 /// Writes RAM from `bytes`, at most 2 MiB.
@@ -63,7 +63,7 @@ pub fn write(gpa: u64, bytes: &[u8]) -> Result<(), Failure> {
     let address = map_foreign(gpa, bytes.len() as u64)?;
     // SAFETY: the destination is not of this image, the source is a slice of ours of that length.
     let outcome = unsafe { guarded_copy(address, bytes.as_ptr() as u64, bytes.len() as u64) };
-    outcome.value().map(|_| ())
+    outcome.value(gpa, address).map(|_| ())
 }
 
 /// Fills RAM with one byte, at most 2 MiB.
@@ -74,7 +74,7 @@ pub fn fill(gpa: u64, length: u64, byte: u8) -> Result<(), Failure> {
     let address = map_foreign(gpa, length)?;
     // SAFETY: the destination is not of this image.
     let outcome = unsafe { guarded_fill(address, u64::from(byte) * 0x0101_0101_0101_0101, length) };
-    outcome.value().map(|_| ())
+    outcome.value(gpa, address).map(|_| ())
 }
 
 /// Reads a model-specific register.
@@ -83,7 +83,7 @@ pub fn fill(gpa: u64, length: u64, byte: u8) -> Result<(), Failure> {
 /// When the CPU does not have it.
 pub fn read_msr(index: u32) -> Result<u64, Failure> {
     // SAFETY: reading an MSR changes nothing; a general-protection fault is caught.
-    unsafe { guarded_rdmsr(u64::from(index)) }.value()
+    unsafe { guarded_rdmsr(u64::from(index)) }.value(0, 0)
 }
 
 /// Virtual address of a guest-physical range; the window is moved there when it lies above 4 GiB.
@@ -130,12 +130,16 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn value(self) -> Result<u64, Failure> {
+    /// The value, or the fault; a page fault is told by its guest-physical address, `gpa` being mapped at `address`.
+    fn value(self, gpa: u64, address: u64) -> Result<u64, Failure> {
         if self.fault == 0 {
-            Ok(self.value)
-        } else {
-            Err(faults::last().failure())
+            return Ok(self.value);
         }
+        let mut failure = faults::last().failure();
+        if failure.vector == faults::PAGE_FAULT {
+            failure.address = failure.address.wrapping_sub(address).wrapping_add(gpa);
+        }
+        Err(failure)
     }
 }
 
