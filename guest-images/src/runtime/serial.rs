@@ -21,9 +21,11 @@ impl Serial {
         port::write_byte(base + reg::DLL, 1);
         port::write_byte(base + reg::DLM, 0);
         port::write_byte(base + reg::LCR, reg::LCR_8N1);
+        // Nothing here waits for the trigger level, but a VMM may hand bytes over in portions of it: at level 1 QEMU takes
+        // a turn of its main loop for each byte.
         port::write_byte(
             base + reg::FCR,
-            reg::FCR_ENABLE | reg::FCR_CLEAR_RECEIVER | reg::FCR_CLEAR_TRANSMITTER,
+            reg::FCR_ENABLE | reg::FCR_CLEAR_RECEIVER | reg::FCR_CLEAR_TRANSMITTER | reg::FCR_TRIGGER_14,
         );
         port::write_byte(base + reg::MCR, reg::MCR_DTR | reg::MCR_RTS);
         Self { base }
@@ -134,6 +136,7 @@ pub mod reg {
     pub(super) const FCR_ENABLE: u8 = 0x01;
     pub(super) const FCR_CLEAR_RECEIVER: u8 = 0x02;
     pub(super) const FCR_CLEAR_TRANSMITTER: u8 = 0x04;
+    pub(super) const FCR_TRIGGER_14: u8 = 0xc0;
     pub(super) const LCR_8N1: u8 = 0x03;
     pub(super) const LCR_DLAB: u8 = 0x80;
     pub(super) const MCR_DTR: u8 = 0x01;
