@@ -80,7 +80,7 @@ pub(crate) fn serial(report: &mut Report, machine: &Machine<'_>) -> Outcome {
 fn loop_back(base: u16) -> u8 {
     let mode = port::read_byte(base + reg::MCR);
     wait_status(base, LSR_TEMT);
-    port::write_byte(base + reg::MCR, mode | MCR_LOOP);
+    port::write_byte(base + reg::MCR, mode | reg::MCR_LOOP);
     port::write_byte(base + reg::THR, LOOPED);
     let came = wait_status(base, LSR_DR);
     let value = if came { port::read_byte(base + reg::RBR) } else { 0xff };
@@ -104,6 +104,5 @@ const POLLS_MAX: u32 = 10_000;
 
 const LOOPED: u8 = 0x5a;
 
-const MCR_LOOP: u8 = 0x10;
 const LSR_DR: u8 = 0x01;
 const LSR_TEMT: u8 = 0x40;
