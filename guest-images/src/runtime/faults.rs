@@ -146,7 +146,7 @@ fault_stubs:
     .set vector, 0
     .rept 32
     .balign 16, 0x90
-    .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17) && (vector != 21) && (vector != 29) && (vector != 30)
+    .if ((0x60227d00 >> vector) & 1) == 0    /* vectors 8, 10 to 14, 17, 21, 29, 30 push an error code themselves */
     push 0
     .endif
     push vector

@@ -22,8 +22,8 @@ impl Serial {
         port::write_byte(base + reg::DLL, 1);
         port::write_byte(base + reg::DLM, 0);
         port::write_byte(base + reg::LCR, reg::LCR_8N1);
-        // Nothing here waits for the trigger level, but a VMM may hand bytes over in portions of it: at level 1 QEMU takes
-        // a turn of its main loop for each byte.
+        // Nothing here waits for the trigger level, but a VMM may hand bytes over in portions of it: at level 1 QEMU
+        // takes a turn of its main loop for each byte.
         port::write_byte(
             base + reg::FCR,
             reg::FCR_ENABLE | reg::FCR_CLEAR_RECEIVER | reg::FCR_CLEAR_TRANSMITTER | reg::FCR_TRIGGER_14,

@@ -1,4 +1,5 @@
-//! The agent's side against the host's: a client of the protocol on one end, a machine made of a few values on the other.
+//! The agent's side against the host's: a client of the protocol on one end, a machine made of a few values on the
+//! other.
 
 use std::{string::ToString, vec, vec::Vec};
 

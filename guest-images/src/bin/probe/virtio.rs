@@ -14,10 +14,16 @@ pub(crate) fn slots(report: &mut Report, machine: &Machine<'_>) -> Outcome {
         for slot in 0..window.count {
             let base = window.base.wrapping_add(u64::from(slot) * window.stride);
             match Identity::read(base) {
-                Ok(Identity { magic, version, device, vendor }) => report.fact(
+                Ok(Identity {
+                    magic,
+                    version,
+                    device,
+                    vendor,
+                }) => report.fact(
                     "virtio-slot",
                     format_args!(
-                        "slot={slot} base={base:#x} magic={magic:#x} version={version} device={device} vendor={vendor:#x}"
+                        "slot={slot} base={base:#x} magic={magic:#x} version={version} device={device} \
+                         vendor={vendor:#x}"
                     ),
                 ),
                 Err(failure) => report.fact("virtio-slot", format_args!("slot={slot} base={base:#x} {failure}")),
