@@ -14,10 +14,10 @@
 //! - A value out of range (second 61, month 13) carries into the next unit when the clock next runs.
 //! - Daylight saving (DSE) is stored and does nothing. There is no SQW pin, and VRT is always set.
 //!
-//! QEMU differs from the data sheet, and from this model, in these places: it sets PF only while PIE is set and counts
-//! the first period from the write that sets PIE, where the chip takes the edges of its divider chain whatever PIE says;
-//! it sets UF while SET inhibits updates; a reset leaves UIE set; bit 7 of the seconds can be written. Its time also goes
-//! wrong for dates before 1970 or past 2262.
+//! QEMU differs from the data sheet, and from this model, in these places: it sets PF only while PIE is set and
+//! counts the first period from the write that sets PIE, where the chip takes the edges of its divider chain whatever
+//! PIE says; it sets UF while SET inhibits updates; a reset leaves UIE set; bit 7 of the seconds can be written. Its
+//! time also goes wrong for dates before 1970 or past 2262.
 
 use crate::device::{Access, Ctx, Device, Region};
 use crate::inspect::Inspector;
