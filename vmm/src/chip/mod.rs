@@ -1,3 +1,5 @@
 //! The chips of the board, in reading order: the simplest first.
 
 pub mod debug_exit;
+pub mod rtc;
+pub mod serial;
