@@ -2,6 +2,7 @@
 
 pub mod debug_exit;
 pub mod ioapic;
+pub mod pic;
 pub mod pit;
 pub mod rtc;
 pub mod serial;
