@@ -3,37 +3,52 @@
 //! Source: virtio 1.2, 4.2 "Virtio Over MMIO", with 4.2.4 "Legacy interface" for version 1, 2.1 to 2.7 and 3.1 for what
 //! the registers mean. Where the standard is silent: the microvm machine as first released (QEMU 4.2), measured.
 //!
-//! Deviations: none from virtio 1.2. Where the standard and the machine first released disagree, or the standard
-//! leaves the choice, this is what was decided ("version 2" and "version 1" name one interface only):
+//! Deviations: none from virtio 1.2.
 //!
-//! | what | virtio 1.2 | the machine first released | here |
-//! |---|---|---|---|
-//! | `QueueReady` after a reset (version 2) | MUST be cleared (4.2.2.1) | stays set | cleared |
-//! | request in a queue with `QueueReady` 0 (version 2) | MUST NOT access (4.2.2.1) | processed | not touched |
-//! | FEATURES_OK when a bit was accepted that was not offered (version 2) | MUST fail to set it (2.2.2) | set, bit dropped | not set, other status bits stored |
-//! | FEATURES_OK without VERSION_1 (version 2) | MAY refuse (6.2) | set | set |
-//! | `DeviceFeatures` for selectors from 2 on | bits 32*Sel.. (4.2.2), none offered there | repeats word 1 | 0 |
-//! | `DriverFeatures` for selectors from 2 on (version 2) | bits 32*Sel.. (4.2.2) | overwrites word 1 | bits not offered: FEATURES_OK is refused |
-//! | `QueueSel` from 1024 on | selects (4.2.2); such a queue is not available | keeps the old selection | selects nothing: reads 0, writes are ignored |
-//! | `SHMLen`, `SHMBase` (version 2) | all ones for an absent region (4.2.2) | 0 | all ones |
-//! | `SHMLen` (version 1) | no such register (4.2.4) | 0, from 6.0 on all ones | [`TransportConfig::legacy_shm_len`] |
-//! | configuration change in `InterruptStatus` (version 2) | bits of events that did not happen MUST be zero (4.2.2.1) | 3 | 2 |
-//! | the same (version 1) | silent | 3 | 3 |
-//! | `ConfigGeneration` when the device needs a reset | same value while no field changed (4.2.2) | +1 | unchanged |
-//! | `ConfigGeneration` on a change before DRIVER_OK | MUST change (4.2.2.1) | unchanged | +1 |
-//! | notification before DRIVER_OK | MUST NOT be consumed (2.1.2) | depends on the device | not consumed |
-//! | buffers made available before DRIVER_OK | silent | found at DRIVER_OK or at the next notification, by device | found at DRIVER_OK |
-//! | broken ring (version 2) | SHOULD set DEVICE_NEEDS_RESET, MUST then notify (2.1.2) | so, once VERSION_1 is negotiated | the same |
-//! | broken ring (version 1) | silent | device stops without a word | the same |
-//! | status bits out of order or cleared | drivers' duty (2.1.1) | stored | stored |
-//! | `QueueNum` 0 or above 1024 | drivers' duty (4.2.2.2) | ignored | ignored |
-//! | queue registers while `QueueReady` is 1 (version 2) | drivers' duty (4.2.2.2) | take effect at the next write to `QueueReady` | the same |
-//! | `QueueReady` 0 and 1 again without a reset (version 2) | silent | ring indices go on | the same |
-//! | `QueueReady` of a queue that the device lacks (version 2) | last value written (4.2.2) | reads 1 after any write but 0, below 1024 | the same |
-//! | `QueuePFN` written 0 (version 1) | driver stops using the queue (4.2.4) | device reset | device reset |
-//! | accesses of other widths or alignments | drivers' duty (4.2.2.2) | read 0, with an empty slot the register's low bytes | the same |
-//! | configuration space past its end | silent | all ones | all ones |
-//! | selectors, `GuestPageSize`, `QueueAlign` at `Status` 0 | silent | kept | kept; a system reset clears them |
+//! Where virtio 1.2 and the machine first released disagree, the standard was followed (for version 2, unless
+//! said otherwise):
+//!
+//! - `QueueReady` after a reset: MUST be cleared (4.2.2.1). It stayed set.
+//! - A queue with `QueueReady` 0: MUST NOT be accessed (4.2.2.1). It was processed.
+//! - FEATURES_OK when the driver accepted a bit that was not offered: MUST not be set (2.2.2); the other status
+//!   bits are stored. It was set and the bit dropped.
+//! - `DeviceFeatures` with a selector from 2 on: bits 32*Sel and up (4.2.2), of which none is offered. It
+//!   repeated word 1.
+//! - `DriverFeatures` with a selector from 2 on: accepts bits that were not offered (4.2.2). It overwrote word 1.
+//! - `QueueSel` from 1024 on: selects a queue that is not available, `QueueNumMax` 0 (4.2.2). It kept the old
+//!   selection. Also in version 1.
+//! - `SHMLen` and `SHMBase`: all ones for a region that does not exist (4.2.2). They read 0.
+//! - `InterruptStatus` on a configuration change: bits of events that did not take place MUST be zero (4.2.2.1),
+//!   so 2. It was 3.
+//! - `ConfigGeneration` when the device comes to need a reset: same value while no field changed (4.2.2). It
+//!   counted up.
+//! - `ConfigGeneration` on a change before DRIVER_OK: MUST change (4.2.2.1). It did not.
+//! - A notification before DRIVER_OK: buffers MUST NOT be consumed (2.1.2). It depended on the device. Also in
+//!   version 1.
+//!
+//! Where the standard leaves the choice, the machine first released was followed:
+//!
+//! - FEATURES_OK without VERSION_1: the device MAY refuse (6.2). It is set.
+//! - A broken ring in version 2: once VERSION_1 is negotiated, DEVICE_NEEDS_RESET and a configuration change
+//!   notification, as 2.1.2 asks; otherwise, and in version 1, the device stops without a word.
+//! - Status bits set out of order or cleared are stored: the order is the driver's duty (2.1.1).
+//! - `QueueNum` 0 or above 1024 is ignored; so is an address or a size written while `QueueReady` is 1, until the
+//!   next write to `QueueReady` (drivers' duties, 4.2.2.2).
+//! - `QueueReady` 0 and 1 again without a reset: the ring indices go on.
+//! - `QueueReady` of a queue that the device lacks, below 1024: reads 1 after a write of anything but 0.
+//! - `QueuePFN` written 0 in version 1: resets the device.
+//! - `InterruptStatus` on a configuration change in version 1: 3.
+//! - `SHMLen` in version 1, which has no such register: [`TransportConfig::legacy_shm_len`].
+//! - A register accessed in another width or misaligned (drivers' duty, 4.2.2.2): reads 0 and ignores writes; an
+//!   empty slot gives the low bytes of a register that starts there.
+//! - The configuration space past its end reads all ones and ignores writes.
+//! - A reset by `Status` keeps the selectors, `GuestPageSize`, `QueueAlign` and `ConfigGeneration`; a system
+//!   reset clears them.
+//!
+//! Where neither says one thing:
+//!
+//! - Buffers made available before DRIVER_OK are looked for when it is set, for every kind of device. On the
+//!   machine first released that depends on the device and on ioeventfd.
 
 use std::collections::BTreeSet;
 

@@ -7,20 +7,32 @@
 //! Source: virtio 1.2, 2.7 "Split Virtqueues"; bounds and what breaks a device as in the machine first released
 //! (QEMU 4.2) where the standard leaves it open.
 //!
-//! Deviations:
+//! Deviations: none from what virtio 1.2 demands of a device.
 //!
-//! | what | virtio 1.2 | the machine first released | here |
-//! |---|---|---|---|
-//! | INDIRECT after ordinary descriptors of the same chain | 2.7.5.3.2: MUST be handled | takes the table for a buffer | handled |
-//! | INDIRECT inside an indirect table | driver MUST NOT (2.7.5.3.1) | takes the table for a buffer | device broken |
-//! | INDIRECT though not negotiated | driver MUST NOT (2.7.5.3.1) | followed | followed |
-//! | a table of up to 1024 descriptors in a smaller queue | driver MUST NOT (2.7.5.3.1) | followed | followed |
-//! | queue size not a power of two | "always a power of 2" (2.7) | works | device broken at the first request |
-//! | descriptor table or available ring misaligned | driver MUST NOT (2.7.1) | works | device broken at the first request |
-//! | available ring at address 0 | silent | works | device broken at the first request |
-//! | ring or buffer that is not wholly RAM | silent | may reach device registers | device broken; DMA reaches RAM only |
-//! | `used.flags` before the first request | device MUST set to 0 (2.7.10.2) | left as found | set to 0 |
-//! | first notification with EVENT_IDX | SHOULD NOT before `used_event` (2.7.7.2) | always sent | not before `used_event` |
+//! Where virtio 1.2 and the machine first released disagree, the standard was followed:
+//!
+//! - INDIRECT after ordinary descriptors of the same chain: MUST be handled (2.7.5.3.2). The table was taken for
+//!   a buffer.
+//! - `used.flags` is set to 0 before the first request (2.7.10.2: MUST be 0, or 1 without EVENT_IDX). It was left
+//!   as found.
+//! - With EVENT_IDX the first notification too waits for `used_event` (2.7.7.2, SHOULD NOT before). It was always
+//!   sent.
+//!
+//! Where only drivers' duties are at stake, the machine first released was followed:
+//!
+//! - INDIRECT is followed though the feature was not negotiated, and a table may be longer than the queue, up to
+//!   [`DESCRIPTOR_CHAIN_LENGTH_MAX`] descriptors.
+//! - An available index that jumps too far, a head or a `next` outside its table, a loop, an empty buffer, a
+//!   readable buffer after a writable one: the device is broken.
+//!
+//! except that this device gives up on drivers that break these rules:
+//!
+//! - A queue size that is not a power of two (2.7: it always is), a descriptor table not aligned to 16 or an
+//!   available ring not aligned to 2 (2.7.1), and an available ring at address 0: broken at the first request.
+//!   They worked.
+//! - INDIRECT inside an indirect table (2.7.5.3.1): broken. The table was taken for a buffer.
+//! - A ring or a buffer that is not wholly in RAM: broken, for DMA on this machine reaches RAM only. It could
+//!   reach registers.
 
 use std::sync::atomic::{Ordering, fence};
 
