@@ -351,6 +351,16 @@ fn queue_that_is_not_ready_is_not_touched() {
 }
 
 #[test]
+fn ready_queue_that_was_never_placed_does_nothing() {
+    let mut bench = rng(true);
+    bench.write(0x070, 0xb);
+    bench.write(0x044, 1);
+    bench.write(0x070, 0xf);
+    bench.kick();
+    assert_eq!((bench.read(0x070), bench.read(0x060)), (0xf, 0));
+}
+
+#[test]
 fn queue_registers_take_effect_with_queue_ready() {
     let mut bench = rng(true);
     let ring = Ring::at(0x1_0000, 8);
