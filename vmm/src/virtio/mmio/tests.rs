@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::device::laws::check_laws;
 use crate::virtio::Features;
 use crate::virtio::driver::{Bench, NEXT, Ring, WRITE, ram};
 use crate::virtio::rng::{Rng, Xorshift};
@@ -747,5 +748,14 @@ fn random_accesses_keep_the_line_in_step() {
             interrupts += u32::from(pending);
         }
         assert!(10_000 < interrupts, "the device does work: {interrupts}");
+    }
+}
+
+#[test]
+fn laws_hold() {
+    for modern in [false, true] {
+        check_laws(|| rng(modern).device);
+        check_laws(|| empty(modern).device);
+        check_laws(|| probe(modern, Probe::default()).device);
     }
 }
