@@ -17,6 +17,7 @@ pub mod board;
 pub mod bus;
 pub mod chip;
 pub mod device;
+pub mod host;
 pub mod inspect;
 pub mod irq;
 pub mod machine;
