@@ -16,6 +16,7 @@
 pub mod board;
 pub mod bus;
 pub mod chip;
+pub mod cli;
 pub mod device;
 pub mod host;
 pub mod inspect;

@@ -45,6 +45,8 @@ pub struct Config {
     pub debug_exit: Option<u16>,
     /// Port that takes boot marks.
     pub boot_marks: Option<u16>,
+    /// Option ROMs for a firmware to run. One named as the loader's own (`pvh.bin`, `linuxboot_dma.bin`) takes its place.
+    pub option_roms: Vec<Blob>,
     /// Further fw_cfg files as (name, contents).
     pub fw_cfg_files: Vec<(String, Vec<u8>)>,
 }
@@ -110,6 +112,7 @@ impl Config {
             devices: Vec::new(),
             debug_exit: None,
             boot_marks: None,
+            option_roms: Vec::new(),
             fw_cfg_files: Vec::new(),
         }
     }
@@ -136,6 +139,9 @@ impl OnOffAuto {
         self != OnOffAuto::Off
     }
 }
+
+/// Where the boot-mark port sits when the user asks for boot marks: the port Firecracker logs its guests' marks at.
+pub const BOOT_MARK_PORT: u16 = 0x3f0;
 
 /// RAM sizes are rounded up to this many bytes.
 pub const RAM_GRANULE_BYTES: u64 = 8 << 10;
