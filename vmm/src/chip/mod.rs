@@ -1,3 +1,4 @@
 //! The chips of the board, in reading order: the simplest first.
 
 pub mod debug_exit;
+pub mod fw_cfg;
