@@ -1,1 +1,16 @@
-//! The conformance suite.
+//! The conformance suite: does a VMM behave like a microvm, register by register?
+//!
+//! A [`case::Case`] ties one behaviour to a [`clause::Clause`] of a written document. Its body speaks to a
+//! [`machine::Machine`] through a [`probe::Probe`] and observes; [`verdict`] judges. The same body runs at every depth:
+//! linked in process, over the qtest protocol, or on a real CPU through an agent image.
+//!
+//! The suite never takes its numbers from the implementation: registers, bits and addresses here are transcribed from
+//! the documents, and only `subject/in_process.rs` may name the `vmm` crate.
+
+pub mod case;
+pub mod clause;
+pub mod layout;
+pub mod machine;
+pub mod probe;
+pub mod program;
+pub mod verdict;

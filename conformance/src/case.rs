@@ -1,0 +1,138 @@
+//! What a case is: one behaviour, tied to a clause, with a body that observes it.
+
+use crate::clause::Clause;
+use crate::machine::{Caps, Stop};
+use crate::probe::Probe;
+
+/// One behaviour.
+#[derive(Debug)]
+pub struct Case {
+    /// `area/thing/behaviour`, lower-case words; permanent and never reused.
+    pub id: &'static str,
+    /// One sentence that says what holds.
+    pub title: &'static str,
+    /// The requirement.
+    pub clause: &'static Clause,
+    /// How binding it is.
+    pub level: Level,
+    /// Parts of the machine the case is about; absent in the profile means not applicable.
+    pub features: &'static [Feature],
+    /// What the subject must be able to do; lacking means unsupported.
+    pub needs: Caps,
+    /// The machine to start.
+    pub setup: Setup,
+    /// What to do and to look at.
+    pub body: Body,
+}
+
+/// How binding a requirement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Not meeting it is a failure.
+    Must,
+    /// Not meeting it is a warning.
+    Should,
+    /// Left open: which way it went is recorded.
+    May,
+}
+
+/// What runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Body {
+    /// Accesses, written once and run at depths bus, wire and cpu.
+    Bus(fn(&mut Probe<'_>) -> Result<(), Stop>),
+    /// Judges what a resident image printed, at depth guest.
+    Guest {
+        /// The image's name: `probe`.
+        image: &'static str,
+        /// Looks at the log through [`Probe::guest_log`].
+        judge: fn(&mut Probe<'_>) -> Result<(), Stop>,
+    },
+}
+
+/// A part of the machine that a profile may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// MC146818 RTC with CMOS memory.
+    Rtc,
+    /// fw_cfg with its DMA interface.
+    FwCfg,
+    /// 16550A at 0x3f8.
+    Serial,
+    /// 8259 pair.
+    Pic,
+    /// 8254.
+    Pit,
+    /// IOAPIC.
+    Ioapic,
+    /// virtio-mmio transports.
+    VirtioMmio,
+    /// Legacy (version 1) transports can be had.
+    VirtioLegacy,
+    /// Modern (version 2) transports can be had.
+    VirtioModern,
+    /// The `max-ram-below-4g` option.
+    MaxRamBelow4g,
+    /// fw_cfg key 0x8003.
+    E820Key,
+    /// fw_cfg file `etc/fdt`.
+    Fdt,
+    /// The command line announces virtio-mmio devices.
+    AutoCmdline,
+}
+
+/// The machine a case wants. Written as `Setup { modern: true, ..Setup::DEFAULT }`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Setup {
+    /// RAM in bytes.
+    pub ram_bytes: u64,
+    /// `max-ram-below-4g` in bytes.
+    pub max_ram_below_4g: Option<u64>,
+    /// Machine options beyond that, as `("pic", "off")`.
+    pub options: &'static [(&'static str, &'static str)],
+    /// Transports are version 2; `false` is version 1.
+    pub modern: bool,
+    /// Devices in command-line order: `virtio-rng`.
+    pub devices: &'static [&'static str],
+    /// CPUs present.
+    pub cpus: u16,
+    /// CPUs announced at most; at least `cpus`.
+    pub cpus_max: u16,
+    /// Starts with a kernel and this user command line.
+    pub append: Option<&'static str>,
+    /// What the RTC shows at power-on, UTC.
+    pub rtc_base: &'static str,
+}
+
+impl Setup {
+    /// 128 MiB, one CPU, RTC on, no devices, no kernel, clock at a leap day's eve.
+    pub const DEFAULT: Setup = Setup {
+        ram_bytes: 128 << 20,
+        max_ram_below_4g: None,
+        options: &[("rtc", "on")],
+        modern: false,
+        devices: &[],
+        cpus: 1,
+        cpus_max: 1,
+        append: None,
+        rtc_base: "2020-02-28T23:59:50",
+    };
+}
+
+impl Level {
+    /// The word used in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Must => "must",
+            Level::Should => "should",
+            Level::May => "may",
+        }
+    }
+}
+
+impl Case {
+    /// The id's first part.
+    pub fn area(&self) -> &'static str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+}

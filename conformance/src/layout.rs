@@ -1,0 +1,125 @@
+//! What a profile promises, transcribed from the documents: the addresses and presences that bodies use.
+//!
+//! Source: the machine model as first specified (QEMU 4.2.0) and QEMU 7.2's `-M microvm,acpi=off`. These numbers are
+//! the suite's own; nothing here comes from the implementation.
+
+use crate::case::Feature;
+
+/// The published facts of one profile.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The profile's name.
+    pub profile: &'static str,
+    /// Guest-physical address of virtio-mmio transport 0.
+    pub virtio_base: u64,
+    /// Distance between transports, in bytes.
+    pub virtio_stride_bytes: u64,
+    /// Number of transports.
+    pub virtio_count: u8,
+    /// GSI of transport 0; transport i has this plus i.
+    pub virtio_gsi: u8,
+    /// RAM of fewer bytes stays whole below 4 GiB.
+    pub ram_whole_below_bytes: u64,
+    /// Bytes below 4 GiB once RAM is split.
+    pub ram_low_bytes: u64,
+    /// What the machine has.
+    pub features: &'static [Feature],
+}
+
+impl Layout {
+    /// All profiles, the default first.
+    pub const ALL: [&'static Layout; 2] = [&MICROVM_2019, &QEMU_7_2];
+
+    /// The profile of that name.
+    pub fn by_name(name: &str) -> Option<&'static Layout> {
+        Layout::ALL.into_iter().find(|layout| layout.profile == name)
+    }
+
+    /// Whether the machine has a part.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// Address of a transport's register block.
+    pub fn transport(&self, index: u8) -> u64 {
+        self.virtio_base + self.virtio_stride_bytes * u64::from(index)
+    }
+
+    /// GSI of a transport.
+    pub fn transport_gsi(&self, index: u8) -> u8 {
+        self.virtio_gsi + index
+    }
+
+    /// Bytes of RAM (below 4 GiB, from 4 GiB on) for a RAM size and `max-ram-below-4g`.
+    ///
+    /// Source: machine model, memory initialisation: the low part is 2 GiB when RAM has 0xb0000000 bytes or more, and
+    /// never more than the limit the user set (0 means 4 GiB). From QEMU 5.1 on it is 3 GiB without a limit.
+    pub fn ram_split(&self, ram_bytes: u64, max_ram_below_4g: Option<u64>) -> (u64, u64) {
+        let whole = ram_bytes < self.ram_whole_below_bytes;
+        let mut low_max = if whole {
+            self.ram_whole_below_bytes
+        } else {
+            self.ram_low_bytes
+        };
+        if let Some(limit) = max_ram_below_4g
+            && limit != 0
+            && limit < low_max
+        {
+            low_max = limit;
+        }
+        if low_max < ram_bytes {
+            (low_max, ram_bytes - low_max)
+        } else {
+            (ram_bytes, 0)
+        }
+    }
+}
+
+/// The machine as first specified.
+pub static MICROVM_2019: Layout = Layout {
+    profile: "microvm-2019",
+    virtio_base: 0xc000_0000,
+    virtio_stride_bytes: 0x200,
+    virtio_count: 8,
+    virtio_gsi: 5,
+    ram_whole_below_bytes: 0xb000_0000,
+    ram_low_bytes: 0x8000_0000,
+    features: &[
+        Feature::Rtc,
+        Feature::FwCfg,
+        Feature::Serial,
+        Feature::Pic,
+        Feature::Pit,
+        Feature::Ioapic,
+        Feature::VirtioMmio,
+        Feature::VirtioLegacy,
+        Feature::VirtioModern,
+        Feature::MaxRamBelow4g,
+        Feature::E820Key,
+        Feature::AutoCmdline,
+    ],
+};
+
+/// QEMU 7.2 with `acpi=off`.
+pub static QEMU_7_2: Layout = Layout {
+    profile: "qemu-7.2",
+    virtio_base: 0xfeb0_0000,
+    virtio_stride_bytes: 0x200,
+    virtio_count: 8,
+    virtio_gsi: 5,
+    ram_whole_below_bytes: 0xc000_0001,
+    ram_low_bytes: 0xc000_0000,
+    features: &[
+        Feature::Rtc,
+        Feature::FwCfg,
+        Feature::Serial,
+        Feature::Pic,
+        Feature::Pit,
+        Feature::Ioapic,
+        Feature::VirtioMmio,
+        Feature::VirtioLegacy,
+        Feature::VirtioModern,
+        Feature::Fdt,
+        Feature::AutoCmdline,
+    ],
+};

@@ -1,0 +1,49 @@
+//! `cargo xtask ci`: what CI runs, in one place, so that a desk can run the same.
+
+use anyhow::{Result, bail};
+
+use crate::{conformance, fuzz, golden, shell, test};
+
+/// Runs all steps and lists the failed ones at the end; `after_test` leaves the tests out, for a caller that ran them.
+pub(crate) fn run(after_test: bool) -> Result<()> {
+    let steps: [Step; 6] = [
+        ("test", test::run),
+        ("golden invariants and snapshots", || golden::run(&golden::Verb::Check)),
+        ("golden facts against live QEMU", || verify(&["--subject", "qemu"])),
+        ("fuzz smoke", fuzz_smoke),
+        ("conformance of QEMU", || {
+            conform(&["--subject", "qemu", "--require", "wire"])
+        }),
+        ("conformance of the reference", || conform(&["--require", "bus,wire"])),
+    ];
+    test::run_all(&steps[usize::from(after_test)..])
+}
+
+type Step = (&'static str, fn() -> Result<()>);
+
+fn conform(arguments: &[&str]) -> Result<()> {
+    let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+    let code = conformance::try_run(&arguments)?;
+    if code != 0 {
+        bail!(
+            "`cargo xtask conformance {}` ended with exit code {code}",
+            arguments.join(" ")
+        );
+    }
+    Ok(())
+}
+
+fn verify(arguments: &[&str]) -> Result<()> {
+    golden::run(&golden::Verb::Verify {
+        arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+    })
+}
+
+/// Ten seconds for each target where cargo-fuzz is installed; where it is not, the tests have replayed the corpus.
+fn fuzz_smoke() -> Result<()> {
+    if shell::first_line("cargo", &["fuzz", "--version"]).is_none() {
+        eprintln!("skipped: cargo-fuzz is not installed (`cargo xtask setup --install` gets it)");
+        return Ok(());
+    }
+    fuzz::smoke()
+}

@@ -1,0 +1,50 @@
+//! `cargo xtask conformance`: builds what the suite needs, then hands over to `touchstone run`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::{guest_images, shell};
+
+/// Exit code for a harness that could not even start, beside the suite's own.
+const NOT_STARTED: u8 = 3;
+
+/// Builds, runs, and passes the suite's exit code on.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    match try_run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(NOT_STARTED)
+        }
+    }
+}
+
+/// The same, with a harness failure as an error.
+pub(crate) fn try_run(arguments: &[String]) -> Result<u8> {
+    build()?;
+    let images = guest_images::build()?;
+    let touchstone = shell::target().join("debug/touchstone");
+    let mut command = shell::program(touchstone, &["run"]);
+    command.arg("--images").arg(images).args(arguments);
+    let status = command
+        .status()
+        .with_context(|| format!("start {}", shell::line(&command)))?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(NOT_STARTED))
+}
+
+/// Builds the reference VMM and the suite.
+pub(crate) fn build() -> Result<()> {
+    shell::succeed(&mut shell::cargo(&[
+        "build",
+        "--quiet",
+        "--package",
+        "vmm",
+        "--package",
+        "conformance",
+        "--bins",
+    ]))
+}

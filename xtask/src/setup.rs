@@ -1,0 +1,139 @@
+//! `cargo xtask setup`: which optional tools are here, and what each one unlocks.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// One optional tool.
+struct Tool {
+    name: &'static str,
+    unlocks: &'static str,
+    /// Finds it and says what it is.
+    find: fn() -> Option<String>,
+    /// How to get it.
+    from: From,
+}
+
+enum From {
+    /// Debian packages.
+    Apt(&'static [&'static str]),
+    /// A crate with a binary.
+    Cargo(&'static str),
+    /// Nothing here can install it; says what to do.
+    Hand(&'static str),
+}
+
+const TOOLS: [Tool; 6] = [
+    Tool {
+        name: "C++ compiler",
+        unlocks: "building libFuzzer for `cargo xtask fuzz run`",
+        find: || shell::first_line("c++", &["--version"]),
+        from: From::Apt(&["g++"]),
+    },
+    Tool {
+        name: "/dev/kvm",
+        unlocks: "depths cpu and guest of the reference and of QEMU with KVM",
+        find: || {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open("/dev/kvm")
+                .ok()
+                .map(|_| "usable".to_owned())
+        },
+        from: From::Hand("needs a host with virtualisation, and membership of the group `kvm`"),
+    },
+    Tool {
+        name: "qemu-system-x86_64",
+        unlocks: "subject `qemu`, and `golden verify --subject qemu`",
+        find: || shell::first_line("qemu-system-x86_64", &["--version"]),
+        from: From::Apt(&["qemu-system-x86"]),
+    },
+    Tool {
+        name: "firmware for QEMU microvm",
+        unlocks: "booting images under QEMU",
+        find: || {
+            let files = ["/usr/share/qemu/qboot.rom", "/usr/share/qemu/bios-microvm.bin"];
+            files
+                .into_iter()
+                .find(|file| Path::new(file).exists())
+                .map(str::to_owned)
+        },
+        from: From::Apt(&["qemu-system-data", "seabios"]),
+    },
+    Tool {
+        name: "cargo-fuzz",
+        unlocks: "`cargo xtask fuzz run`",
+        find: || shell::first_line("cargo", &["fuzz", "--version"]),
+        from: From::Cargo("cargo-fuzz"),
+    },
+    Tool {
+        name: "git",
+        unlocks: "`cargo xtask golden diff`, and the commit in reports",
+        find: || shell::first_line("git", &["--version"]),
+        from: From::Apt(&["git"]),
+    },
+];
+
+/// Prints the table; with `install`, gets what is missing first.
+pub(crate) fn run(install: bool) -> Result<()> {
+    if install {
+        let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| (tool.find)().is_none()).collect();
+        let packages: Vec<&str> = missing
+            .iter()
+            .flat_map(|tool| match tool.from {
+                From::Apt(packages) => packages,
+                From::Cargo(_) | From::Hand(_) => &[],
+            })
+            .copied()
+            .collect();
+        if !packages.is_empty() {
+            apt_get(&packages)?;
+        }
+        for tool in &missing {
+            if let From::Cargo(name) = tool.from {
+                shell::succeed(&mut shell::cargo(&["install", "--quiet", "--locked", name]))?;
+            }
+        }
+    }
+    for tool in &TOOLS {
+        match (tool.find)() {
+            Some(what) => println!("found    {:<26} {what}", tool.name),
+            None => println!(
+                "missing  {:<26} unlocks {}; {}",
+                tool.name,
+                tool.unlocks,
+                how(&tool.from)
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn apt_get(packages: &[&str]) -> Result<()> {
+    if shell::first_line("apt-get", &["--version"]).is_none() {
+        bail!("no apt-get here: install by hand what holds {}", packages.join(", "));
+    }
+    let sudo = shell::first_line("id", &["-u"]).is_some_and(|id| id != "0");
+    let run = |arguments: &[&str]| {
+        let mut command = if sudo {
+            shell::program("sudo", &["apt-get"])
+        } else {
+            shell::program("apt-get", &[])
+        };
+        shell::succeed(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    run(&["update", "-qq"])?;
+    run(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
+}
+
+fn how(from: &From) -> String {
+    match from {
+        From::Apt(packages) => format!("apt-get install {}", packages.join(" ")),
+        From::Cargo(name) => format!("cargo install --locked {name}"),
+        From::Hand(text) => (*text).to_owned(),
+    }
+}

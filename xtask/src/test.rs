@@ -1,0 +1,63 @@
+//! `cargo xtask test`: everything a contributor runs before a commit.
+
+use anyhow::{Result, bail};
+
+use crate::{golden, guest_images, shell};
+
+/// Runs all steps and lists the failed ones at the end.
+pub(crate) fn run() -> Result<()> {
+    let steps: [(&str, fn() -> Result<()>); 4] = [
+        ("format", || {
+            shell::succeed(&mut shell::cargo(&["fmt", "--all", "--", "--check"]))
+        }),
+        ("clippy", clippy),
+        ("guest-images", || guest_images::build().map(|_| ())),
+        ("tests", tests),
+    ];
+    run_all(&steps)
+}
+
+/// Runs named steps; a failure does not stop the ones after it.
+pub(crate) fn run_all(steps: &[(&str, fn() -> Result<()>)]) -> Result<()> {
+    let mut failed = Vec::new();
+    for (name, step) in steps {
+        let start = std::time::Instant::now();
+        eprintln!("== {name}");
+        let result = step();
+        eprintln!(
+            "== {name}: {} in {:.1} s",
+            if result.is_ok() { "ok" } else { "FAILED" },
+            start.elapsed().as_secs_f32()
+        );
+        if let Err(error) = result {
+            failed.push(format!("{name}: {error:#}"));
+        }
+    }
+    if !failed.is_empty() {
+        bail!(
+            "{} of {} steps failed:\n  {}",
+            failed.len(),
+            steps.len(),
+            failed.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    let arguments = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    shell::succeed(&mut shell::cargo(&arguments))
+}
+
+/// All tests of the workspace; goldens are compared, never written.
+fn tests() -> Result<()> {
+    shell::succeed(shell::cargo(&["test", "--quiet", "--workspace"]).env("INSTA_UPDATE", golden::NEVER_WRITE))
+}
