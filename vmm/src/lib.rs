@@ -24,3 +24,4 @@ pub mod irq;
 pub mod machine;
 pub mod memory;
 pub mod units;
+pub mod virtio;

@@ -1,0 +1,92 @@
+//! Virtio: the MMIO transport, split virtqueues and the devices behind them.
+//!
+//! [`mmio::VirtioMmio`] is the guest-visible device: it owns the registers, the interrupt line and the queues'
+//! configuration. What it does not know is what a request means; that is a [`VirtioDevice`], its back end.
+//!
+//! Source: Virtual I/O Device (VIRTIO) Version 1.2, cited below as "virtio 1.2".
+//! Deviations: listed in [`mmio`] and [`queue`].
+
+use crate::inspect::Inspector;
+
+pub mod mmio;
+pub mod queue;
+pub mod rng;
+
+#[cfg(test)]
+mod driver;
+
+use queue::{Broken, Queues};
+
+/// The back end of a transport: what a kind of virtio device does with its requests.
+///
+/// A back end sees descriptor chains that were checked (bounded, in RAM, readable parts first) and never touches a
+/// register, a line or a ring itself. It may answer a request at once, or keep its [`queue::Chain`] and complete it in
+/// a later call; the transport is made to call again by [`mmio::VirtioMmio::run`].
+pub trait VirtioDevice: Send {
+    /// The device's one short word: `rng`, `blk`, `net`, `console`.
+    fn name(&self) -> &'static str;
+
+    /// The device type of virtio 1.2, 5 "Device Types"; never 0, which means an empty slot.
+    fn device_id(&self) -> u32;
+
+    /// What the device offers.
+    fn features(&self) -> Features;
+
+    /// The size of each queue that the device has, in queue order, for a driver that never writes `QueueNum`. Fixed
+    /// for the life of the device; each is a power of two and at most [`queue::QUEUE_SIZE_MAX`].
+    fn queue_sizes(&self) -> &[u16];
+
+    /// The device configuration space as it is now, little endian, at most 256 bytes. Its length is fixed.
+    fn config(&self) -> &[u8] {
+        &[]
+    }
+
+    /// The driver wrote `data` (1, 2 or 4 bytes) at `offset`, which lies wholly inside [`VirtioDevice::config`].
+    fn config_write(&mut self, _offset: usize, _data: &[u8]) {}
+
+    /// The driver set DRIVER_OK after accepting `features`; requests may follow.
+    fn activate(&mut self, _features: u64) {}
+
+    /// Looks for requests in queue `index`. Called for a driver's notification, for every queue when the driver sets
+    /// DRIVER_OK, and when the host side has something new; finding nothing is normal.
+    ///
+    /// # Errors
+    /// [`Broken`] when the driver's ring cannot be followed; the transport then stops the device until it is reset.
+    fn process(&mut self, index: u16, queues: &mut Queues<'_>) -> Result<(), Broken>;
+
+    /// Forgets everything the driver negotiated and every request that was kept.
+    fn reset(&mut self) {}
+
+    /// Shows the back end's own state.
+    fn inspect(&self, out: &mut Inspector);
+}
+
+/// Feature bits a device offers on each version of the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Version 1: the 32 bits that legacy drivers see.
+    pub legacy: u32,
+    /// Version 2: all bits, [`feature::VERSION_1`] among them.
+    pub modern: u64,
+}
+
+/// Device-independent feature bits. Source: virtio 1.2, 6 "Reserved Feature Bits" and 6.3 "Legacy Interface: Reserved
+/// Feature Bits".
+pub mod feature {
+    /// Legacy: notify when the available ring runs empty, even though suppressed.
+    pub const NOTIFY_ON_EMPTY: u64 = 1 << 24;
+    /// Legacy: no assumption about message framing.
+    pub const ANY_LAYOUT: u64 = 1 << 27;
+    /// Descriptors may refer to a table of descriptors.
+    pub const INDIRECT_DESC: u64 = 1 << 28;
+    /// `used_event` and `avail_event` are in use.
+    pub const EVENT_IDX: u64 = 1 << 29;
+    /// The device and the driver follow virtio 1.0 or later.
+    pub const VERSION_1: u64 = 1 << 32;
+}
+
+/// What every device of this machine offers beside its own bits.
+pub const RING_FEATURES: Features = Features {
+    legacy: (feature::NOTIFY_ON_EMPTY | feature::ANY_LAYOUT | feature::INDIRECT_DESC | feature::EVENT_IDX) as u32,
+    modern: feature::INDIRECT_DESC | feature::EVENT_IDX | feature::VERSION_1,
+};
