@@ -14,6 +14,7 @@
 //! give the same answers.
 
 pub mod board;
+pub mod boot;
 pub mod bus;
 pub mod chip;
 pub mod cli;

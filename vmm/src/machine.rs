@@ -112,10 +112,13 @@ impl Machine {
         self.now = self.now.max(then);
     }
 
-    /// Resets every device; RAM, virtual time and what the machine model keeps stay.
+    /// Resets every device and puts the kernel's segments back; RAM, virtual time and what the machine model keeps stay.
     pub fn reset(&mut self) {
         for index in 0..self.slots.len() {
             self.with_device(self.slots[index], |device, ctx| device.reset(ctx));
+        }
+        if let Some(kernel) = &self.board.kernel {
+            kernel.load(&self.memory, false);
         }
     }
 
