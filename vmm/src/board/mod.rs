@@ -156,6 +156,19 @@ impl Board {
         transports.chain([Slot::FwCfg, Slot::DebugExit]).collect()
     }
 
+    /// Whether there is an RTC.
+    pub fn has_rtc(&self) -> bool {
+        false
+    }
+
+    /// The interrupt line of the device in a slot.
+    pub fn gsi(&self, slot: Slot) -> Option<u8> {
+        match slot {
+            Slot::VirtioMmio(index) => Some(self.transports.get(usize::from(index))?.config().line.gsi),
+            Slot::FwCfg | Slot::DebugExit => None,
+        }
+    }
+
     /// The device in a slot.
     pub fn device(&self, slot: Slot) -> Option<&dyn Device> {
         match slot {
