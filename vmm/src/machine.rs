@@ -301,6 +301,18 @@ mod tests {
     }
 
     #[test]
+    fn boot_mark_write_becomes_an_event_and_reads_like_nobody() {
+        let config = Config {
+            boot_marks: Some(0x3f0),
+            ..Config::default()
+        };
+        let mut machine = Machine::new(&config).expect("128 MiB fit");
+        machine.port_write(0x3f0, Width::Byte, 0x7b);
+        assert_eq!(machine.take_events(), [Event::BootMark { mark: 0x7b }]);
+        assert_eq!(machine.port_read(0x3f0, Width::Byte), 0xff);
+    }
+
+    #[test]
     fn debug_exit_write_becomes_an_event() {
         let config = Config {
             debug_exit: Some(0xf4),

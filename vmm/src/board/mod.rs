@@ -6,6 +6,7 @@
 
 use crate::boot::kernel::{Kernel, KernelError};
 use crate::bus::{AddressMap, Overlap};
+use crate::chip::boot_mark::BootMark;
 use crate::chip::debug_exit::{self, DebugExit};
 use crate::chip::fw_cfg::{FileError, FwCfg};
 use crate::device::Device;
@@ -37,6 +38,8 @@ pub struct Board {
     pub fw_cfg: Option<FwCfg>,
     /// The debug-exit port.
     pub debug_exit: Option<DebugExit>,
+    /// The boot-mark port.
+    pub boot_mark: Option<BootMark>,
     /// Where RAM lies.
     pub ram: RamLayout,
     /// The memory map given to the guest, in the guest's order.
@@ -58,6 +61,8 @@ pub enum Slot {
     FwCfg,
     /// [`Board::debug_exit`].
     DebugExit,
+    /// [`Board::boot_mark`].
+    BootMark,
 }
 
 impl std::fmt::Display for Slot {
@@ -66,6 +71,7 @@ impl std::fmt::Display for Slot {
             Slot::VirtioMmio(index) => write!(f, "virtio_mmio.{index}"),
             Slot::FwCfg => f.write_str("fw_cfg"),
             Slot::DebugExit => f.write_str("debug_exit"),
+            Slot::BootMark => f.write_str("boot_mark"),
         }
     }
 }
@@ -135,6 +141,7 @@ impl Board {
             transports: transports(config, &places, &devices),
             fw_cfg: Some(fw_cfg),
             debug_exit: config.debug_exit.map(|port| DebugExit::new(port, debug_exit::LENGTH)),
+            boot_mark: config.boot_marks.map(BootMark::new),
             ram,
             e820,
             command_line,
@@ -153,7 +160,9 @@ impl Board {
     /// All slots that may hold a device, in tick order.
     pub fn slots(&self) -> Vec<Slot> {
         let transports = (0..self.transports.len()).map(|index| Slot::VirtioMmio(index as u8));
-        transports.chain([Slot::FwCfg, Slot::DebugExit]).collect()
+        transports
+            .chain([Slot::FwCfg, Slot::DebugExit, Slot::BootMark])
+            .collect()
     }
 
     /// Whether there is an RTC.
@@ -165,7 +174,7 @@ impl Board {
     pub fn gsi(&self, slot: Slot) -> Option<u8> {
         match slot {
             Slot::VirtioMmio(index) => Some(self.transports.get(usize::from(index))?.config().line.gsi),
-            Slot::FwCfg | Slot::DebugExit => None,
+            Slot::FwCfg | Slot::DebugExit | Slot::BootMark => None,
         }
     }
 
@@ -178,6 +187,7 @@ impl Board {
                 .map(|device| device as &dyn Device),
             Slot::FwCfg => self.fw_cfg.as_ref().map(|device| device as &dyn Device),
             Slot::DebugExit => self.debug_exit.as_ref().map(|device| device as &dyn Device),
+            Slot::BootMark => self.boot_mark.as_ref().map(|device| device as &dyn Device),
         }
     }
 
@@ -190,6 +200,7 @@ impl Board {
             }
             Slot::FwCfg => self.fw_cfg.as_mut().map(|device| device as &mut dyn Device),
             Slot::DebugExit => self.debug_exit.as_mut().map(|device| device as &mut dyn Device),
+            Slot::BootMark => self.boot_mark.as_mut().map(|device| device as &mut dyn Device),
         }
     }
 }
