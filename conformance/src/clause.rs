@@ -49,3 +49,39 @@ impl Clause {
         (!self.document.url.is_empty()).then(|| self.document.url.replace("{section}", self.section))
     }
 }
+
+/// Declares the clauses of one document and the list of them all.
+macro_rules! clauses {
+    ($prefix:literal, $document:ident;
+     $($name:ident = $anchor:literal, $section:literal, $requirement:literal;)*) => {
+        $(
+            #[doc = $requirement]
+            pub static $name: Clause = Clause {
+                id: concat!($prefix, "/", $anchor),
+                document: &$document,
+                section: $section,
+                requirement: $requirement,
+            };
+        )*
+
+        /// All clauses of the document, in its order.
+        pub static ALL: &[&Clause] = &[$(&$name),*];
+    };
+}
+
+pub mod fw_cfg;
+pub mod i82093aa;
+pub mod mc146818;
+pub mod microvm;
+pub mod ns16550;
+pub mod virtio;
+
+/// Every clause of every document.
+pub const DOCUMENTS: &[&[&Clause]] = &[
+    microvm::ALL,
+    fw_cfg::ALL,
+    mc146818::ALL,
+    ns16550::ALL,
+    i82093aa::ALL,
+    virtio::ALL,
+];

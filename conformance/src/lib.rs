@@ -8,9 +8,16 @@
 //! the documents, and only `subject/in_process.rs` may name the `vmm` crate.
 
 pub mod case;
+pub mod cases;
+pub mod catalog;
 pub mod clause;
+pub mod driver;
+pub mod expectation;
 pub mod layout;
 pub mod machine;
 pub mod probe;
 pub mod program;
+pub mod report;
+pub mod runner;
+pub mod subject;
 pub mod verdict;

@@ -1,6 +1,7 @@
 //! What a subject must offer: one power-on of a machine, driven from outside.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::case::Setup;
 use crate::layout::Layout;
@@ -97,11 +98,35 @@ pub trait Adapter: Send + Sync {
     /// Which depth this adapter serves.
     fn depth(&self) -> Depth;
 
+    /// What its machines can be asked for.
+    fn caps(&self) -> Caps;
+
     /// Powers a fresh machine on.
     ///
     /// # Errors
     /// [`Stop::Broken`] when the subject does not start, [`Stop::Unavailable`] when this subject cannot be set up so.
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop>;
+
+    /// Boots a resident image and returns what it printed. Adapters keep the log and answer the next case from it.
+    ///
+    /// # Errors
+    /// As [`Adapter::boot`]; [`Stop::Unavailable`] at every depth but [`Depth::Guest`].
+    fn resident(&self, image: &str, setup: &Setup, layout: &Layout) -> Result<Resident, Stop> {
+        let _ = (setup, layout);
+        Err(Stop::Unavailable(format!(
+            "image '{image}' runs at depth guest only, this is {}",
+            self.depth()
+        )))
+    }
+}
+
+/// What a resident image left behind.
+#[derive(Clone, Debug)]
+pub struct Resident {
+    /// What it printed; each line begins with the host's time since the start, as `[   0.012345] `.
+    pub log: Arc<str>,
+    /// Facts of that power-on.
+    pub facts: Facts,
 }
 
 /// How deep a body runs.
@@ -132,6 +157,8 @@ pub struct Facts {
     pub transports: Vec<u8>,
     /// RAM that bodies must leave alone, as `(gpa, length_bytes)`: the agent's image.
     pub reserved: Vec<(u64, u64)>,
+    /// The machine runs on KVM, which reserves memory of its own (an e820 entry) and leaves the RTC out by default.
+    pub kvm: bool,
 }
 
 /// One change of an interrupt line.

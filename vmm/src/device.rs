@@ -5,6 +5,9 @@ use crate::irq::Lines;
 use crate::memory::Memory;
 use crate::units::{Nanos, Width};
 
+#[cfg(test)]
+pub(crate) mod laws;
+
 /// A deterministic device: same calls, same answers.
 ///
 /// No access fails: what silicon does with an odd access is the answer, so `read` returns a value for everything and

@@ -6,7 +6,7 @@ use crate::{conformance, fuzz, golden, shell, test};
 
 /// Runs all steps and lists the failed ones at the end; `after_test` leaves the tests out, for a caller that ran them.
 pub(crate) fn run(after_test: bool) -> Result<()> {
-    let steps: [Step; 6] = [
+    let steps: [test::Step; 6] = [
         ("test", test::run),
         ("golden invariants and snapshots", || golden::run(&golden::Verb::Check)),
         ("golden facts against live QEMU", || verify(&["--subject", "qemu"])),
@@ -18,8 +18,6 @@ pub(crate) fn run(after_test: bool) -> Result<()> {
     ];
     test::run_all(&steps[usize::from(after_test)..])
 }
-
-type Step = (&'static str, fn() -> Result<()>);
 
 fn conform(arguments: &[&str]) -> Result<()> {
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();

@@ -4,9 +4,12 @@ use anyhow::{Result, bail};
 
 use crate::{golden, guest_images, shell};
 
+/// A step's name and what it does.
+pub(crate) type Step = (&'static str, fn() -> Result<()>);
+
 /// Runs all steps and lists the failed ones at the end.
 pub(crate) fn run() -> Result<()> {
-    let steps: [(&str, fn() -> Result<()>); 4] = [
+    let steps: [Step; 4] = [
         ("format", || {
             shell::succeed(&mut shell::cargo(&["fmt", "--all", "--", "--check"]))
         }),
@@ -18,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Runs named steps; a failure does not stop the ones after it.
-pub(crate) fn run_all(steps: &[(&str, fn() -> Result<()>)]) -> Result<()> {
+pub(crate) fn run_all(steps: &[Step]) -> Result<()> {
     let mut failed = Vec::new();
     for (name, step) in steps {
         let start = std::time::Instant::now();

@@ -164,7 +164,7 @@ fn layer_of(path: &str) -> Option<usize> {
 
 /// Below `kvm` and `host` there is no clock, no file, no thread and no printing.
 fn check_determinism(source: &Source, findings: &mut Vec<String>) {
-    if !layer_of(&source.path).is_some_and(|layer| layer <= DETERMINISTIC_LAYER_MAX) {
+    if layer_of(&source.path).is_none_or(|layer| DETERMINISTIC_LAYER_MAX < layer) {
         return;
     }
     let outside = [

@@ -3,3 +3,5 @@
 pub mod boot_mark;
 pub mod debug_exit;
 pub mod fw_cfg;
+pub mod rtc;
+pub mod serial;

@@ -1,0 +1,37 @@
+//! The cases, area by area, in report order: what everything else stands on comes first.
+
+use crate::case::Case;
+
+mod absent;
+mod cmdline;
+mod cmos;
+mod fw_cfg;
+mod fw_cfg_dma;
+mod ioapic;
+mod memory_map;
+mod options;
+mod rtc;
+mod serial;
+mod virtio_mmio;
+mod virtqueue;
+
+/// All cases; within an area sorted by id.
+pub const AREAS: &[&[Case]] = &[
+    memory_map::CASES,
+    fw_cfg::CASES,
+    fw_cfg_dma::CASES,
+    cmos::CASES,
+    cmdline::CASES,
+    absent::CASES,
+    options::CASES,
+    rtc::CASES,
+    serial::CASES,
+    ioapic::CASES,
+    virtio_mmio::CASES,
+    virtqueue::CASES,
+];
+
+/// All cases in one row.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    AREAS.iter().flat_map(|area| area.iter())
+}

@@ -1,0 +1,668 @@
+//! MC146818 real-time clock.
+
+use crate::case::{Body, Case, Feature, Level, Setup};
+use crate::clause::mc146818 as clause;
+use crate::driver::rtc::{
+    self, AF, CENTURY, DATA, DAY_OF_MONTH, DAY_OF_WEEK, DM, HOURS, HOURS_24, HOURS_ALARM, INDEX, IRQF, MINUTES,
+    MINUTES_ALARM, MONTH, PF, PIE, REGISTER_A, REGISTER_B, REGISTER_C, REGISTER_D, SECONDS, SECONDS_ALARM, SET, UF,
+    UIE, UIP, YEAR,
+};
+use crate::machine::{Caps, LineEvent, Stop};
+use crate::probe::Probe;
+
+const AREA: Case = Case {
+    id: "",
+    title: "",
+    clause: &clause::TIME,
+    level: Level::Must,
+    features: &[Feature::Rtc],
+    needs: Caps::NONE,
+    setup: Setup::DEFAULT,
+    body: Body::Bus(time_at_power_on),
+};
+
+const fn base(rtc_base: &'static str) -> Setup {
+    Setup {
+        rtc_base,
+        ..Setup::DEFAULT
+    }
+}
+
+/// Virtual time can be moved and stands still otherwise.
+const TIMED: Caps = Caps::CLOCK.with(Caps::FROZEN);
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "rtc/alarm/any-time",
+        title: "With all alarm bytes \"don't care\" the alarm comes every second.",
+        clause: &clause::ALARM,
+        needs: TIMED,
+        body: Body::Bus(alarm_any_time),
+        ..AREA
+    },
+    Case {
+        id: "rtc/alarm/at-time",
+        title: "The alarm comes in the second that its bytes name and not before.",
+        clause: &clause::ALARM,
+        needs: TIMED,
+        body: Body::Bus(alarm_at_time),
+        ..AREA
+    },
+    Case {
+        id: "rtc/alarm/bytes-hold",
+        title: "The alarm bytes hold what is written.",
+        clause: &clause::ALARM,
+        body: Body::Bus(alarm_bytes),
+        ..AREA
+    },
+    Case {
+        id: "rtc/century/alias",
+        title: "Byte 0x37 is another name for the century.",
+        clause: &clause::CENTURY,
+        level: Level::Should,
+        body: Body::Bus(century_alias),
+        ..AREA
+    },
+    Case {
+        id: "rtc/century/bcd",
+        title: "The century reads 20 in BCD.",
+        clause: &clause::CENTURY,
+        level: Level::Should,
+        body: Body::Bus(century),
+        ..AREA
+    },
+    Case {
+        id: "rtc/format/binary",
+        title: "With DM set the time bytes are binary.",
+        needs: Caps::FROZEN,
+        body: Body::Bus(format_binary),
+        ..AREA
+    },
+    Case {
+        id: "rtc/format/twelve-hours",
+        title: "In 12-hour mode an hour after noon has bit 7 set.",
+        needs: Caps::FROZEN,
+        body: Body::Bus(format_twelve_hours),
+        ..AREA
+    },
+    Case {
+        id: "rtc/index/keeps-value",
+        title: "The index stays after an access to the data port.",
+        clause: &clause::PC_PORTS,
+        body: Body::Bus(index_stays),
+        ..AREA
+    },
+    Case {
+        id: "rtc/index/nmi-mask",
+        title: "Bit 7 of the index makes no difference.",
+        clause: &clause::PC_PORTS,
+        body: Body::Bus(index_nmi_mask),
+        ..AREA
+    },
+    Case {
+        id: "rtc/index/not-readable",
+        title: "The index port reads as all ones.",
+        clause: &clause::PC_PORTS,
+        level: Level::Should,
+        body: Body::Bus(index_not_readable),
+        ..AREA
+    },
+    Case {
+        id: "rtc/interrupt/update-ended",
+        title: "With UIE set the line rises at the update and falls when register C is read.",
+        clause: &clause::INTERRUPT,
+        needs: TIMED.with(Caps::LINES),
+        body: Body::Bus(interrupt_update),
+        ..AREA
+    },
+    Case {
+        id: "rtc/periodic/flag-follows-rate",
+        title: "With PIE set PF comes at the rate chosen, for all rates.",
+        clause: &clause::REGISTER_C_PERIODIC,
+        needs: TIMED,
+        body: Body::Bus(periodic_rates),
+        ..AREA
+    },
+    Case {
+        id: "rtc/periodic/flag-without-enable",
+        title: "PF is set at the periodic rate with PIE clear too.",
+        clause: &clause::REGISTER_C_PERIODIC,
+        needs: TIMED,
+        body: Body::Bus(periodic_without_enable),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-a/power-on",
+        title: "Register A selects the 32 kHz divider and 1024 Hz.",
+        clause: &clause::REGISTER_A,
+        level: Level::Should,
+        body: Body::Bus(register_a_power_on),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-a/uip-read-only",
+        title: "Writing UIP has no effect.",
+        clause: &clause::REGISTER_A,
+        body: Body::Bus(register_a_uip),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-b/holds-bits",
+        title: "Register B holds the enables and the format bits.",
+        clause: &clause::REGISTER_B,
+        body: Body::Bus(register_b_holds),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-b/power-on",
+        title: "Register B starts in 24-hour mode with BCD and no interrupts.",
+        clause: &clause::REGISTER_B,
+        level: Level::Should,
+        body: Body::Bus(register_b_power_on),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-b/set-clears-uie",
+        title: "Writing SET clears UIE.",
+        clause: &clause::REGISTER_B_SET,
+        body: Body::Bus(set_clears_uie),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-b/set-stops-time",
+        title: "While SET is 1 the time does not move.",
+        clause: &clause::REGISTER_B_SET,
+        needs: TIMED,
+        body: Body::Bus(set_stops_time),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-c/read-clears",
+        title: "Reading register C clears its flags.",
+        clause: &clause::REGISTER_C,
+        needs: TIMED,
+        body: Body::Bus(register_c_read_clears),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-c/write-ignored",
+        title: "Writing register C sets no flag.",
+        clause: &clause::REGISTER_C,
+        needs: Caps::FROZEN,
+        body: Body::Bus(register_c_write),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-d/valid",
+        title: "Register D says that RAM and time are valid, and nothing else.",
+        clause: &clause::REGISTER_D,
+        body: Body::Bus(register_d_valid),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-d/write-ignored",
+        title: "Writing register D changes nothing.",
+        clause: &clause::REGISTER_D,
+        body: Body::Bus(register_d_write),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/at-power-on",
+        title: "The clock starts at the time given.",
+        needs: Caps::FROZEN,
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/leap-day",
+        title: "February of a leap year has 29 days.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        body: Body::Bus(time_leap_day),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/moves",
+        title: "Seconds, minutes and hours move on.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        setup: base("2021-06-15T10:58:57"),
+        body: Body::Bus(time_moves),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/no-leap-day",
+        title: "February of another year has 28 days.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        setup: base("2021-02-28T23:59:58"),
+        body: Body::Bus(time_no_leap_day),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/set-by-guest",
+        title: "A time written by the guest is read back and goes on from there.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        body: Body::Bus(time_set_by_guest),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/year-end",
+        title: "The year ends after December 31.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        setup: base("2019-12-31T23:59:59"),
+        body: Body::Bus(time_year_end),
+        ..AREA
+    },
+    Case {
+        id: "rtc/update/flag",
+        title: "UF is set after an update with UIE clear too.",
+        clause: &clause::REGISTER_C_UPDATE,
+        needs: TIMED,
+        body: Body::Bus(update_flag),
+        ..AREA
+    },
+    Case {
+        id: "rtc/update/in-progress-window",
+        title: "UIP rises at least 244 us before the second changes, and is low in its middle.",
+        clause: &clause::UPDATE_IN_PROGRESS,
+        needs: TIMED,
+        body: Body::Bus(update_window),
+        ..AREA
+    },
+];
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// A little past an instant that rounding may shift.
+const SLACK_NS: u64 = 1_000_000;
+
+/// (year, month, day of month, hours, minutes, seconds) as the bytes stand.
+fn time(p: &mut Probe<'_>) -> Result<[u8; 6], Stop> {
+    let mut bytes = [0; 6];
+    for (byte, index) in bytes
+        .iter_mut()
+        .zip([YEAR, MONTH, DAY_OF_MONTH, HOURS, MINUTES, SECONDS])
+    {
+        *byte = rtc::read(p, index)?;
+    }
+    Ok(bytes)
+}
+
+fn time_at_power_on(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = time(p)?;
+    p.check_bytes(
+        "year, month, day, hours, minutes, seconds",
+        &got,
+        &[0x20, 0x02, 0x28, 0x23, 0x59, 0x50],
+    );
+    let weekday = rtc::read(p, DAY_OF_WEEK)?;
+    p.check_eq("day of week, a Friday", weekday, 6u8);
+    Ok(())
+}
+
+/// From 2020-02-28T23:59:50.
+fn time_leap_day(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.advance(10 * SECOND_NS + SLACK_NS)?;
+    let got = time(p)?;
+    p.check_bytes("ten seconds later", &got, &[0x20, 0x02, 0x29, 0x00, 0x00, 0x00]);
+    let weekday = rtc::read(p, DAY_OF_WEEK)?;
+    p.check_eq("day of week, a Saturday", weekday, 7u8);
+    p.advance(24 * 3600 * SECOND_NS)?;
+    let got = time(p)?;
+    p.check_bytes("a day later", &got, &[0x20, 0x03, 0x01, 0x00, 0x00, 0x00]);
+    Ok(())
+}
+
+fn time_no_leap_day(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.advance(2 * SECOND_NS + SLACK_NS)?;
+    let got = time(p)?;
+    p.check_bytes("two seconds later", &got, &[0x21, 0x03, 0x01, 0x00, 0x00, 0x00]);
+    Ok(())
+}
+
+fn time_year_end(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.advance(SECOND_NS + SLACK_NS)?;
+    let got = time(p)?;
+    p.check_bytes("a second later", &got, &[0x20, 0x01, 0x01, 0x00, 0x00, 0x00]);
+    Ok(())
+}
+
+fn time_moves(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (seconds, want) in [
+        (1, [0x10, 0x58, 0x58]),
+        (1, [0x10, 0x58, 0x59]),
+        (1, [0x10, 0x59, 0x00]),
+        (60, [0x11, 0x00, 0x00]),
+        (3600, [0x12, 0x00, 0x00]),
+    ] {
+        // The slack of the first step carries over to the ones after it.
+        p.advance(seconds * SECOND_NS + if want == [0x10, 0x58, 0x58] { SLACK_NS } else { 0 })?;
+        let got = time(p)?;
+        p.check_bytes("hours, minutes, seconds", &got[3..], &want);
+    }
+    Ok(())
+}
+
+/// Stops the clock, writes 2034-12-31 23:59:58 in BCD, starts it and lets three seconds pass.
+fn time_set_by_guest(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, SET | HOURS_24)?;
+    let written = [0x34, 0x12, 0x31, 0x23, 0x59, 0x58];
+    for (index, byte) in [YEAR, MONTH, DAY_OF_MONTH, HOURS, MINUTES, SECONDS]
+        .into_iter()
+        .zip(written)
+    {
+        rtc::write(p, index, byte)?;
+    }
+    let got = time(p)?;
+    p.check_bytes("time while SET", &got, &written);
+    rtc::write(p, REGISTER_B, HOURS_24)?;
+    p.advance(3 * SECOND_NS + SLACK_NS)?;
+    let got = time(p)?;
+    p.check_bytes(
+        "three seconds later, give or take the divider's half",
+        &got[..5],
+        &[0x35, 0x01, 0x01, 0x00, 0x00],
+    );
+    Ok(())
+}
+
+fn format_binary(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, HOURS_24 | DM)?;
+    let got = time(p)?;
+    p.check_bytes(
+        "year, month, day, hours, minutes, seconds",
+        &got,
+        &[20, 2, 28, 23, 59, 50],
+    );
+    Ok(())
+}
+
+fn format_twelve_hours(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, 0)?;
+    let bcd = rtc::read(p, HOURS)?;
+    p.check_eq("11 PM in BCD", bcd, 0x91u8);
+    rtc::write(p, REGISTER_B, DM)?;
+    let binary = rtc::read(p, HOURS)?;
+    p.check_eq("11 PM in binary", binary, 0x8bu8);
+    Ok(())
+}
+
+fn century(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = rtc::read(p, CENTURY)?;
+    p.check_eq("century", got, 0x20u8);
+    Ok(())
+}
+
+fn century_alias(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (century, alias) = (rtc::read(p, CENTURY)?, rtc::read(p, 0x37)?);
+    p.check_eq("byte 0x37", alias, century);
+    p.check(
+        "century",
+        century != 0xff && century != 0,
+        format!("{century:#x}"),
+        "a century",
+    );
+    Ok(())
+}
+
+fn index_stays(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(INDEX, REGISTER_D)?;
+    for read in 1..=3 {
+        p.point(format!("read {read}"));
+        let got = p.inb(DATA)?;
+        p.check_eq("register D", got, 0x80u8);
+    }
+    Ok(())
+}
+
+fn index_nmi_mask(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for index in [REGISTER_B, REGISTER_D, 0x40, 0x7f] {
+        p.point(format!("index {index:#x}"));
+        rtc::write(p, 0x40, 0x40)?;
+        rtc::write(p, 0x7f, 0x7f)?;
+        let (plain, masked) = (rtc::read(p, index)?, rtc::read(p, index | 0x80)?);
+        p.check_eq("with bit 7", masked, plain);
+    }
+    rtc::write(p, 0x40 | 0x80, 0x5a)?;
+    let got = rtc::read(p, 0x40)?;
+    p.check_eq("byte written with bit 7", got, 0x5au8);
+    Ok(())
+}
+
+fn index_not_readable(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let valid = rtc::read(p, REGISTER_D)?;
+    p.check_eq("register D", valid, 0x80u8);
+    let got = p.inb(INDEX)?;
+    p.check_eq("index port", got, 0xffu8);
+    Ok(())
+}
+
+fn register_a_power_on(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = rtc::read(p, REGISTER_A)?;
+    p.check_eq("register A without UIP", got & !UIP, 0x26u8);
+    Ok(())
+}
+
+/// Time stands still half a second before an update, or close enough that UIP cannot show twice in a row.
+fn register_a_uip(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in [0x80, 0xa6, 0xff] {
+        p.point(format!("{value:#x}"));
+        rtc::write(p, REGISTER_A, value)?;
+        let got = rtc::read(p, REGISTER_A)?;
+        p.check_eq("divider and rate", got & !UIP, value & !UIP);
+        if p.caps().missing(Caps::FROZEN).is_empty() {
+            p.check_eq("UIP", got & UIP, 0u8);
+        }
+    }
+    Ok(())
+}
+
+fn register_b_power_on(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = rtc::read(p, REGISTER_B)?;
+    p.check_eq("register B", got, HOURS_24);
+    Ok(())
+}
+
+fn register_b_holds(p: &mut Probe<'_>) -> Result<(), Stop> {
+    // UIE is left out where SET is in: writing SET clears it, which is another case.
+    for value in (0..=0xffu8).filter(|value| value & SET == 0 || value & UIE == 0) {
+        p.point(format!("{value:#x}"));
+        rtc::write(p, REGISTER_B, value)?;
+        let got = rtc::read(p, REGISTER_B)?;
+        p.check_eq("register B", got, value);
+    }
+    Ok(())
+}
+
+fn set_clears_uie(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, UIE | HOURS_24)?;
+    let before = rtc::read(p, REGISTER_B)?;
+    p.check_eq("register B with UIE", before, UIE | HOURS_24);
+    rtc::write(p, REGISTER_B, SET | UIE | HOURS_24)?;
+    let after = rtc::read(p, REGISTER_B)?;
+    p.check_eq("register B after SET", after, SET | HOURS_24);
+    Ok(())
+}
+
+fn set_stops_time(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, SET | HOURS_24)?;
+    let before = time(p)?;
+    p.advance(5 * SECOND_NS)?;
+    let after = time(p)?;
+    p.check_bytes("time five seconds later", &after, &before);
+    let valid = rtc::read(p, REGISTER_D)?;
+    p.check_eq("register D", valid, 0x80u8);
+    Ok(())
+}
+
+fn register_c_read_clears(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::read(p, REGISTER_C)?;
+    p.advance(SECOND_NS + SLACK_NS)?;
+    let first = rtc::read(p, REGISTER_C)?;
+    p.check_eq("UF on the first read", first & UF, UF);
+    let second = rtc::read(p, REGISTER_C)?;
+    p.check_eq("register C on the second read", second, 0u8);
+    Ok(())
+}
+
+fn register_c_write(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::read(p, REGISTER_C)?;
+    rtc::write(p, REGISTER_C, 0xff)?;
+    let got = rtc::read(p, REGISTER_C)?;
+    p.check_eq("register C", got, 0u8);
+    Ok(())
+}
+
+fn register_d_valid(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = rtc::read(p, REGISTER_D)?;
+    p.check_eq("register D", got, 0x80u8);
+    Ok(())
+}
+
+fn register_d_write(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in [0, 0x7f, 0xff] {
+        p.point(format!("{value:#x}"));
+        rtc::write(p, REGISTER_D, value)?;
+        let got = rtc::read(p, REGISTER_D)?;
+        p.check_eq("register D", got, 0x80u8);
+    }
+    Ok(())
+}
+
+fn update_flag(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::read(p, REGISTER_C)?;
+    p.advance(SECOND_NS / 2)?;
+    let middle = rtc::read(p, REGISTER_C)?;
+    p.check_eq("UF in the middle of the second", middle & UF, 0u8);
+    p.advance(SECOND_NS / 2 + SLACK_NS)?;
+    let after = rtc::read(p, REGISTER_C)?;
+    p.check_eq("UF after the second", after & UF, UF);
+    p.check_eq("IRQF, nothing being enabled", after & IRQF, 0u8);
+    Ok(())
+}
+
+/// The chip warns 244 us ahead: low at half a second, high 200 us before the second, low after it.
+fn update_window(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for second in 1..=3 {
+        p.point(format!("second {second}"));
+        p.advance(SECOND_NS / 2)?;
+        let middle = rtc::read(p, REGISTER_A)?;
+        p.check_eq("UIP in the middle", middle & UIP, 0u8);
+        p.advance(SECOND_NS / 2 - 200_000)?;
+        let before = rtc::read(p, REGISTER_A)?;
+        p.check_eq("UIP 200 us before the update", before & UIP, UIP);
+        p.advance(200_000)?;
+        let seconds = rtc::read(p, SECONDS)?;
+        p.check_eq("seconds after the update", seconds, 0x50u8 + second);
+    }
+    Ok(())
+}
+
+fn alarm_bytes(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for index in [SECONDS_ALARM, MINUTES_ALARM, HOURS_ALARM] {
+        for value in [0x00, 0x07, 0x12, 0xc0, 0xff] {
+            p.point(format!("index {index} value {value:#x}"));
+            rtc::write(p, index, value)?;
+            let got = rtc::read(p, index)?;
+            p.check_eq("alarm byte", got, value);
+        }
+    }
+    Ok(())
+}
+
+/// The clock starts at :50; the alarm is set for :55 of any minute and hour.
+fn alarm_at_time(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, SECONDS_ALARM, 0x55)?;
+    rtc::write(p, MINUTES_ALARM, 0xff)?;
+    rtc::write(p, HOURS_ALARM, 0xc0)?;
+    rtc::read(p, REGISTER_C)?;
+    p.advance(4 * SECOND_NS + SLACK_NS)?;
+    let before = rtc::read(p, REGISTER_C)?;
+    p.check_eq("AF at :54", before & AF, 0u8);
+    p.advance(SECOND_NS)?;
+    let after = rtc::read(p, REGISTER_C)?;
+    p.check_eq("AF at :55", after & AF, AF);
+    p.advance(SECOND_NS)?;
+    let later = rtc::read(p, REGISTER_C)?;
+    p.check_eq("AF at :56", later & AF, 0u8);
+    Ok(())
+}
+
+fn alarm_any_time(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for index in [SECONDS_ALARM, MINUTES_ALARM, HOURS_ALARM] {
+        rtc::write(p, index, 0xff)?;
+    }
+    rtc::read(p, REGISTER_C)?;
+    p.advance(SLACK_NS)?;
+    for second in 1..=3 {
+        p.point(format!("second {second}"));
+        p.advance(SECOND_NS)?;
+        let got = rtc::read(p, REGISTER_C)?;
+        p.check_eq("AF", got & AF, AF);
+    }
+    Ok(())
+}
+
+/// Rate r from 3 on is 2^(r-1) cycles of 32768 Hz; rates 1 and 2 are those of 8 and 9.
+fn periodic_rates(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for rate in 1..=15u8 {
+        p.point(format!("rate {rate}"));
+        let shift = if rate < 3 { rate + 6 } else { rate - 1 };
+        let period_ns = (SECOND_NS << shift) / 32768;
+        rtc::write(p, REGISTER_B, HOURS_24)?;
+        rtc::write(p, REGISTER_A, 0x20 | rate)?;
+        rtc::write(p, REGISTER_B, HOURS_24 | PIE)?;
+        // The first period may be short: the divider runs free.
+        p.advance(period_ns + SLACK_NS.min(period_ns / 4))?;
+        rtc::read(p, REGISTER_C)?;
+        p.advance(period_ns)?;
+        let next = rtc::read(p, REGISTER_C)?;
+        p.check_eq("PF and IRQF one period later", next & (PF | IRQF), PF | IRQF);
+        p.advance(period_ns / 2)?;
+        let early = rtc::read(p, REGISTER_C)?;
+        p.check_eq("PF half a period after that", early & PF, 0u8);
+    }
+    Ok(())
+}
+
+fn periodic_without_enable(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_A, 0x26)?;
+    rtc::read(p, REGISTER_C)?;
+    p.advance(2_000_000)?;
+    let got = rtc::read(p, REGISTER_C)?;
+    p.check_eq("PF after two periods of 1024 Hz", got & PF, PF);
+    p.check_eq("IRQF", got & IRQF, 0u8);
+    Ok(())
+}
+
+fn interrupt_update(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let of_clock = |events: Vec<LineEvent>| -> Vec<bool> {
+        events
+            .into_iter()
+            .filter(|event| event.gsi == 8)
+            .map(|event| event.level)
+            .collect()
+    };
+    rtc::read(p, REGISTER_C)?;
+    rtc::write(p, REGISTER_B, UIE | HOURS_24)?;
+    p.line_events()?;
+    p.advance(SECOND_NS + SLACK_NS)?;
+    let raised = of_clock(p.line_events()?);
+    p.check(
+        "changes of line 8 at the update",
+        raised == [true],
+        format!("{raised:?}"),
+        "[true]",
+    );
+    let flags = rtc::read(p, REGISTER_C)?;
+    p.check_eq("IRQF and UF", flags & (IRQF | UF), IRQF | UF);
+    let lowered = of_clock(p.line_events()?);
+    p.check(
+        "changes of line 8 at the read of C",
+        lowered == [false],
+        format!("{lowered:?}"),
+        "[false]",
+    );
+    Ok(())
+}

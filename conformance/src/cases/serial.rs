@@ -1,0 +1,675 @@
+//! 16550A serial port.
+
+use crate::case::{Body, Case, Feature, Level, Setup};
+use crate::clause::ns16550 as clause;
+use crate::driver::serial::*;
+use crate::machine::{Caps, HostAction, LineEvent, Stop};
+use crate::probe::Probe;
+
+const AREA: Case = Case {
+    id: "",
+    title: "",
+    clause: &clause::RESET,
+    level: Level::Must,
+    features: &[Feature::Serial],
+    needs: Caps::SERIAL,
+    setup: Setup::DEFAULT,
+    body: Body::Bus(power_on),
+};
+
+const INPUT: Caps = Caps::SERIAL.with(Caps::SERIAL_INPUT);
+const LINE: Caps = Caps::SERIAL.with(Caps::LINES);
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "serial/divisor/holds",
+        title: "The divisor latches hold what is written while DLAB is 1.",
+        clause: &clause::DIVISOR,
+        body: Body::Bus(divisor_holds),
+        ..AREA
+    },
+    Case {
+        id: "serial/divisor/keeps-ier",
+        title: "DLAB swaps registers: writing the latches leaves IER alone.",
+        clause: &clause::DIVISOR,
+        body: Body::Bus(divisor_keeps_ier),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/clear-receiver",
+        title: "Clearing the receiver FIFO drops what waits in it.",
+        clause: &clause::FIFO,
+        body: Body::Bus(fifo_clear),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/disable-empties",
+        title: "Turning the FIFOs off or on empties them.",
+        clause: &clause::FIFO,
+        body: Body::Bus(fifo_disable),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/enabled-bits",
+        title: "IIR shows with bits 6 and 7 whether the FIFOs are on.",
+        clause: &clause::FIFO,
+        body: Body::Bus(fifo_bits),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/order",
+        title: "Sixteen bytes come out in the order they came in.",
+        clause: &clause::RECEIVE,
+        body: Body::Bus(fifo_order),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/overrun",
+        title: "The seventeenth byte sets OE and the first sixteen stay.",
+        clause: &clause::OVERRUN,
+        body: Body::Bus(fifo_overrun),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/timeout",
+        title: "Bytes below the trigger level raise the time-out interrupt after four character times.",
+        clause: &clause::FIFO_TIMEOUT,
+        needs: Caps::SERIAL.with(Caps::CLOCK).with(Caps::FROZEN),
+        body: Body::Bus(fifo_timeout),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/trigger-levels",
+        title: "The received-data interrupt comes at 1, 4, 8 or 14 bytes.",
+        clause: &clause::FIFO_TRIGGER,
+        needs: Caps::SERIAL.with(Caps::FROZEN),
+        body: Body::Bus(fifo_trigger),
+        ..AREA
+    },
+    Case {
+        id: "serial/ier/mask",
+        title: "The high half of IER is always 0.",
+        clause: &clause::INTERRUPT_ENABLE,
+        body: Body::Bus(ier_mask),
+        ..AREA
+    },
+    Case {
+        id: "serial/iir/none-pending",
+        title: "With all interrupts enabled and none pending but THRE, reading IIR leaves none.",
+        clause: &clause::INTERRUPT_IDENT,
+        body: Body::Bus(iir_none),
+        ..AREA
+    },
+    Case {
+        id: "serial/iir/priorities",
+        title: "Line status comes before received data, that before THRE, and that before modem status.",
+        clause: &clause::INTERRUPT_IDENT,
+        body: Body::Bus(iir_priorities),
+        ..AREA
+    },
+    Case {
+        id: "serial/interrupt/line",
+        title: "The interrupt line follows the pending interrupt.",
+        clause: &clause::THRE_INTERRUPT,
+        needs: LINE,
+        body: Body::Bus(interrupt_line),
+        ..AREA
+    },
+    Case {
+        id: "serial/lcr/holds",
+        title: "The line control register holds all 256 values.",
+        clause: &clause::LINE_CONTROL,
+        body: Body::Bus(lcr_holds),
+        ..AREA
+    },
+    Case {
+        id: "serial/loopback/data",
+        title: "In loopback a byte sent is received.",
+        clause: &clause::LOOPBACK,
+        body: Body::Bus(loopback_data),
+        ..AREA
+    },
+    Case {
+        id: "serial/loopback/modem-lines",
+        title: "In loopback the four outputs are the four inputs, in all 16 settings.",
+        clause: &clause::LOOPBACK,
+        body: Body::Bus(loopback_modem),
+        ..AREA
+    },
+    Case {
+        id: "serial/loopback/not-sent",
+        title: "In loopback nothing reaches the line.",
+        clause: &clause::LOOPBACK,
+        needs: Caps::SERIAL.with(Caps::SERIAL_OUTPUT),
+        body: Body::Bus(loopback_not_sent),
+        ..AREA
+    },
+    Case {
+        id: "serial/lsr/overrun-read-clears",
+        title: "Reading LSR clears OE.",
+        clause: &clause::LINE_STATUS,
+        body: Body::Bus(lsr_read_clears),
+        ..AREA
+    },
+    Case {
+        id: "serial/lsr/write-ignored",
+        title: "Writing LSR leaves the transmitter empty and the receiver without data.",
+        clause: &clause::LINE_STATUS,
+        level: Level::Should,
+        body: Body::Bus(lsr_write),
+        ..AREA
+    },
+    Case {
+        id: "serial/mcr/mask",
+        title: "The high three bits of MCR are always 0.",
+        clause: &clause::MODEM_CONTROL,
+        body: Body::Bus(mcr_mask),
+        ..AREA
+    },
+    Case {
+        id: "serial/msr/delta-read-clears",
+        title: "Delta bits are set by a change and cleared by reading MSR.",
+        clause: &clause::MODEM_STATUS,
+        body: Body::Bus(msr_delta),
+        ..AREA
+    },
+    Case {
+        id: "serial/overrun/without-fifo",
+        title: "Without FIFOs a second byte sets OE.",
+        clause: &clause::OVERRUN,
+        body: Body::Bus(overrun_without_fifo),
+        ..AREA
+    },
+    Case {
+        id: "serial/power-on/registers",
+        title: "After reset nothing is enabled, pending or waiting.",
+        ..AREA
+    },
+    Case {
+        id: "serial/receive/bytes",
+        title: "Bytes typed on the line are received in order.",
+        clause: &clause::RECEIVE,
+        needs: INPUT,
+        body: Body::Bus(receive_bytes),
+        ..AREA
+    },
+    Case {
+        id: "serial/receive/interrupt",
+        title: "A received byte raises the interrupt, and reading it lowers it.",
+        clause: &clause::RECEIVE,
+        needs: INPUT.with(Caps::LINES),
+        body: Body::Bus(receive_interrupt),
+        ..AREA
+    },
+    Case {
+        id: "serial/scratch/holds",
+        title: "The scratch register holds all 256 values.",
+        clause: &clause::SCRATCH,
+        body: Body::Bus(scratch_holds),
+        ..AREA
+    },
+    Case {
+        id: "serial/thre/clear-by-iir",
+        title: "Reading IIR as THRE clears that interrupt.",
+        clause: &clause::THRE_INTERRUPT,
+        body: Body::Bus(thre_clear),
+        ..AREA
+    },
+    Case {
+        id: "serial/thre/enable-while-empty",
+        title: "Enabling the THRE interrupt while the transmitter is empty raises it, each time.",
+        clause: &clause::THRE_INTERRUPT,
+        body: Body::Bus(thre_enable),
+        ..AREA
+    },
+    Case {
+        id: "serial/transmit/bytes",
+        title: "Bytes written are sent, all 256 of them.",
+        clause: &clause::TRANSMIT,
+        needs: Caps::SERIAL.with(Caps::SERIAL_OUTPUT),
+        body: Body::Bus(transmit_bytes),
+        ..AREA
+    },
+    Case {
+        id: "serial/wide/registers-side-by-side",
+        title: "A 32-bit read gives four registers side by side.",
+        clause: &crate::clause::microvm::PORT_STRADDLE,
+        level: Level::Should,
+        body: Body::Bus(wide_read),
+        ..AREA
+    },
+];
+
+/// Puts bytes into the receiver by loopback, which needs no host; 16 bytes at most fit with the FIFO on.
+fn loop_in(p: &mut Probe<'_>, bytes: &[u8]) -> Result<(), Stop> {
+    p.outb(MCR, LOOP)?;
+    bytes.iter().try_for_each(|byte| p.outb(DATA, *byte))
+}
+
+fn power_on(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (name, port, want) in [("IER", IER, 0), ("IIR", IIR, NONE), ("LSR", LSR, THRE | TEMT)] {
+        let got = p.inb(port)?;
+        p.check_eq(name, got, want);
+    }
+    let lcr = p.inb(LCR)?;
+    p.check_eq("DLAB", lcr & DLAB, 0u8);
+    Ok(())
+}
+
+fn divisor_holds(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(LCR, DLAB)?;
+    for value in [0x01u8, 0x0c, 0x55, 0xaa, 0xff] {
+        p.point(format!("{value:#x}"));
+        p.outb(DATA, value)?;
+        p.outb(IER, !value)?;
+        let (low, high) = (p.inb(DATA)?, p.inb(IER)?);
+        p.check_eq("low latch", low, value);
+        p.check_eq("high latch", high, !value);
+    }
+    Ok(())
+}
+
+fn divisor_keeps_ier(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, ERBFI | ELSI)?;
+    p.outb(LCR, DLAB | 3)?;
+    p.outb(DATA, 0x0c)?;
+    p.outb(IER, 0x00)?;
+    p.outb(LCR, 3)?;
+    let ier = p.inb(IER)?;
+    p.check_eq("IER", ier, ERBFI | ELSI);
+    let lsr = p.inb(LSR)?;
+    p.check_eq("LSR: nothing was sent or received", lsr, THRE | TEMT);
+    Ok(())
+}
+
+fn fifo_bits(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (fcr, want) in [(0x01, 0xc0), (0x00, 0x00), (0xc1, 0xc0), (0xc0, 0x00)] {
+        p.point(format!("FCR {fcr:#x}"));
+        p.outb(FCR, fcr)?;
+        let iir = p.inb(IIR)?;
+        p.check_eq("IIR bits 6 and 7", iir & 0xc0, want as u8);
+        p.check_eq("IIR: none pending", iir & ID_MASK, NONE);
+    }
+    Ok(())
+}
+
+fn fifo_order(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    let bytes: Vec<u8> = (0x30..0x40).collect();
+    loop_in(p, &bytes)?;
+    for want in bytes {
+        let (lsr, got) = (p.inb(LSR)?, p.inb(DATA)?);
+        p.check_eq("DR before the read", lsr & DR, DR);
+        p.check_eq("byte", got, want);
+    }
+    let lsr = p.inb(LSR)?;
+    p.check_eq("DR after the last", lsr & (DR | OE), 0u8);
+    Ok(())
+}
+
+fn fifo_overrun(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    let bytes: Vec<u8> = (0..FIFO_LENGTH as u8).collect();
+    loop_in(p, &bytes)?;
+    let full = p.inb(LSR)?;
+    p.check_eq("OE with sixteen bytes", full & OE, 0u8);
+    p.outb(DATA, 0xee)?;
+    let over = p.inb(LSR)?;
+    p.check_eq("OE with seventeen", over & OE, OE);
+    for want in bytes {
+        let got = p.inb(DATA)?;
+        p.check_eq("byte", got, want);
+    }
+    Ok(())
+}
+
+fn fifo_clear(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    loop_in(p, b"abc")?;
+    let before = p.inb(LSR)?;
+    p.check_eq("DR before", before & DR, DR);
+    p.outb(FCR, 1 | 2)?;
+    let after = p.inb(LSR)?;
+    p.check_eq("DR after the receiver was cleared", after & DR, 0u8);
+    loop_in(p, b"z")?;
+    let next = p.inb(DATA)?;
+    p.check_eq("next byte", next, b'z');
+    Ok(())
+}
+
+fn fifo_disable(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for fcr in [0, 1] {
+        p.point(format!("FCR to {fcr}"));
+        p.outb(FCR, fcr ^ 1)?;
+        loop_in(p, b"x")?;
+        let before = p.inb(LSR)?;
+        p.check_eq("DR before", before & DR, DR);
+        p.outb(FCR, fcr)?;
+        let after = p.inb(LSR)?;
+        p.check_eq("DR after", after & DR, 0u8);
+    }
+    Ok(())
+}
+
+fn fifo_trigger(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (fcr, level) in [(0x01, 1), (0x41, 4), (0x81, 8), (0xc1, 14)] {
+        p.point(format!("level {level}"));
+        p.outb(FCR, fcr | 2)?;
+        p.outb(IER, ERBFI)?;
+        loop_in(p, &vec![0x55; level - 1])?;
+        let below = p.inb(IIR)?;
+        p.check_eq("IIR one byte below the level", below & ID_MASK, NONE);
+        loop_in(p, &[0x55])?;
+        let at = p.inb(IIR)?;
+        p.check_eq("IIR at the level", at & ID_MASK, ID_DATA);
+        p.inb(DATA)?;
+        let after = p.inb(IIR)?;
+        p.check_eq("IIR after one byte was read", after & ID_MASK, NONE);
+    }
+    Ok(())
+}
+
+/// 9600 baud, 8 bits: a character is 10 bits, four of them 4.17 ms.
+fn fifo_timeout(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(LCR, DLAB)?;
+    p.outb(DATA, 0x0c)?;
+    p.outb(IER, 0x00)?;
+    p.outb(LCR, 0x03)?;
+    p.outb(FCR, 0xc1)?;
+    p.outb(IER, ERBFI)?;
+    loop_in(p, b"ab")?;
+    let early = p.inb(IIR)?;
+    p.check_eq("IIR at once", early & ID_MASK, NONE);
+    p.advance(3_000_000)?;
+    let still = p.inb(IIR)?;
+    p.check_eq("IIR after less than three characters", still & ID_MASK, NONE);
+    p.advance(2_000_000)?;
+    let late = p.inb(IIR)?;
+    p.check_eq("IIR after five milliseconds", late & ID_MASK, ID_TIMEOUT);
+    p.inb(DATA)?;
+    let after = p.inb(IIR)?;
+    p.check_eq("IIR after a byte was read", after & ID_MASK, NONE);
+    Ok(())
+}
+
+fn ier_mask(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in 0..=0xffu8 {
+        p.point(format!("{value:#x}"));
+        p.outb(IER, value)?;
+        let got = p.inb(IER)?;
+        p.check_eq("IER", got, value & 0x0f);
+    }
+    Ok(())
+}
+
+fn iir_none(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.inb(MSR)?;
+    p.outb(IER, 0x0f)?;
+    let first = p.inb(IIR)?;
+    p.check_eq("IIR after enabling all", first & ID_MASK, ID_THRE);
+    let second = p.inb(IIR)?;
+    p.check_eq("IIR after that", second & ID_MASK, NONE);
+    Ok(())
+}
+
+/// Makes all four pending, then takes them away one by one, the highest first.
+fn iir_priorities(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(MCR, LOOP)?;
+    p.inb(MSR)?;
+    p.outb(DATA, 1)?;
+    p.outb(DATA, 2)?;
+    p.outb(MCR, LOOP | 0x02)?;
+    p.outb(IER, 0x0f)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with an overrun", id & ID_MASK, ID_LINE);
+    p.inb(LSR)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with data", id & ID_MASK, ID_DATA);
+    p.inb(DATA)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with an empty transmitter", id & ID_MASK, ID_THRE);
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with a modem change", id & ID_MASK, ID_MODEM);
+    p.inb(MSR)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR at the end", id & ID_MASK, NONE);
+    Ok(())
+}
+
+fn of_serial(events: Vec<LineEvent>) -> Vec<bool> {
+    events
+        .into_iter()
+        .filter(|event| event.gsi == GSI)
+        .map(|event| event.level)
+        .collect()
+}
+
+fn interrupt_line(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.line_events()?;
+    p.outb(IER, ETBEI)?;
+    let raised = of_serial(p.line_events()?);
+    p.check(
+        "changes of line 4 on enabling",
+        raised == [true],
+        format!("{raised:?}"),
+        "[true]",
+    );
+    p.inb(IIR)?;
+    let lowered = of_serial(p.line_events()?);
+    p.check(
+        "changes of line 4 on reading IIR",
+        lowered == [false],
+        format!("{lowered:?}"),
+        "[false]",
+    );
+    Ok(())
+}
+
+fn lcr_holds(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in 0..=0xffu8 {
+        p.point(format!("{value:#x}"));
+        p.outb(LCR, value)?;
+        let got = p.inb(LCR)?;
+        p.check_eq("LCR", got, value);
+    }
+    Ok(())
+}
+
+fn loopback_data(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in [0x00, 0x5a, 0xa5, 0xff] {
+        p.point(format!("{value:#x}"));
+        loop_in(p, &[value])?;
+        let (lsr, got) = (p.inb(LSR)?, p.inb(DATA)?);
+        p.check_eq("DR", lsr & DR, DR);
+        p.check_eq("byte", got, value);
+    }
+    Ok(())
+}
+
+/// DTR (bit 0) is DSR (5), RTS (1) is CTS (4), OUT1 (2) is RI (6), OUT2 (3) is DCD (7).
+fn loopback_modem(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for outputs in 0..16u8 {
+        p.point(format!("MCR {:#x}", LOOP | outputs));
+        p.outb(MCR, LOOP | outputs)?;
+        let wires = [(0, 5), (1, 4), (2, 6), (3, 7)];
+        let want = wires
+            .iter()
+            .fold(0u8, |msr, (from, to)| msr | (outputs >> from & 1) << to);
+        let msr = p.inb(MSR)?;
+        p.check_eq("MSR lines", msr & 0xf0, want);
+    }
+    Ok(())
+}
+
+fn loopback_not_sent(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.serial_output()?;
+    loop_in(p, b"silent")?;
+    let sent = p.serial_output()?;
+    p.check_bytes("sent in loopback", &sent, b"");
+    p.outb(MCR, 0)?;
+    p.outb(DATA, b'!')?;
+    let sent = p.serial_output()?;
+    p.check_bytes("sent afterwards", &sent, b"!");
+    Ok(())
+}
+
+fn lsr_read_clears(p: &mut Probe<'_>) -> Result<(), Stop> {
+    loop_in(p, &[1, 2])?;
+    let first = p.inb(LSR)?;
+    p.check_eq("OE on the first read", first & OE, OE);
+    let second = p.inb(LSR)?;
+    p.check_eq("OE on the second read", second & OE, 0u8);
+    Ok(())
+}
+
+fn lsr_write(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in [0x00, 0xff] {
+        p.point(format!("{value:#x}"));
+        p.outb(LSR, value)?;
+        let got = p.inb(LSR)?;
+        p.check_eq("LSR", got, THRE | TEMT);
+    }
+    Ok(())
+}
+
+fn mcr_mask(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in 0..=0xffu8 {
+        p.point(format!("{value:#x}"));
+        p.outb(MCR, value)?;
+        let got = p.inb(MCR)?;
+        p.check_eq("MCR", got, value & 0x1f);
+    }
+    Ok(())
+}
+
+/// CTS changes in loopback by way of RTS; DCTS is bit 0.
+fn msr_delta(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(MCR, LOOP)?;
+    p.inb(MSR)?;
+    let quiet = p.inb(MSR)?;
+    p.check_eq("MSR without a change", quiet, 0u8);
+    p.outb(MCR, LOOP | 0x02)?;
+    let changed = p.inb(MSR)?;
+    p.check_eq("CTS and DCTS after the change", changed, 0x11u8);
+    let again = p.inb(MSR)?;
+    p.check_eq("MSR read again", again, 0x10u8);
+    Ok(())
+}
+
+fn overrun_without_fifo(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0)?;
+    loop_in(p, &[1])?;
+    let one = p.inb(LSR)?;
+    p.check_eq("OE with one byte", one & (OE | DR), DR);
+    p.outb(DATA, 2)?;
+    let two = p.inb(LSR)?;
+    p.check_eq("OE with two", two & (OE | DR), OE | DR);
+    Ok(())
+}
+
+fn receive_bytes(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    p.host(&HostAction::SerialInput(b"hello".to_vec()))?;
+    for want in *b"hello" {
+        let lsr = wait_for_data(p)?;
+        p.check_eq("DR", lsr & DR, DR);
+        let got = p.inb(DATA)?;
+        p.check_eq("byte", got, want);
+    }
+    let lsr = p.inb(LSR)?;
+    p.check_eq("DR after the last", lsr & DR, 0u8);
+    Ok(())
+}
+
+/// Looks at LSR until DR is set: bytes typed by a host may come one at a time. Gives the last LSR.
+fn wait_for_data(p: &mut Probe<'_>) -> Result<u8, Stop> {
+    let mut lsr = p.inb(LSR)?;
+    for _ in 0..LOOKS_MAX {
+        if lsr & DR != 0 {
+            break;
+        }
+        lsr = p.inb(LSR)?;
+    }
+    Ok(lsr)
+}
+
+const LOOKS_MAX: usize = 200;
+
+fn receive_interrupt(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, ERBFI)?;
+    p.line_events()?;
+    p.host(&HostAction::SerialInput(b"x".to_vec()))?;
+    let raised = of_serial(p.line_events()?);
+    p.check(
+        "changes of line 4 on receiving",
+        raised == [true],
+        format!("{raised:?}"),
+        "[true]",
+    );
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR", id & ID_MASK, ID_DATA);
+    p.inb(DATA)?;
+    let lowered = of_serial(p.line_events()?);
+    p.check(
+        "changes of line 4 on reading",
+        lowered == [false],
+        format!("{lowered:?}"),
+        "[false]",
+    );
+    Ok(())
+}
+
+fn scratch_holds(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in 0..=0xffu8 {
+        p.point(format!("{value:#x}"));
+        p.outb(SCR, value)?;
+        let got = p.inb(SCR)?;
+        p.check_eq("scratch", got, value);
+    }
+    Ok(())
+}
+
+fn thre_clear(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, ETBEI)?;
+    let first = p.inb(IIR)?;
+    p.check_eq("IIR on the first read", first & ID_MASK, ID_THRE);
+    let second = p.inb(IIR)?;
+    p.check_eq("IIR on the second read", second & ID_MASK, NONE);
+    p.outb(DATA, b'.')?;
+    let third = p.inb(IIR)?;
+    p.check_eq("IIR after a byte was sent", third & ID_MASK, ID_THRE);
+    Ok(())
+}
+
+fn thre_enable(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for round in 1..=3 {
+        p.point(format!("round {round}"));
+        p.outb(IER, 0)?;
+        let off = p.inb(IIR)?;
+        p.check_eq("IIR while disabled", off & ID_MASK, NONE);
+        p.outb(IER, ETBEI)?;
+        let on = p.inb(IIR)?;
+        p.check_eq("IIR once enabled", on & ID_MASK, ID_THRE);
+    }
+    Ok(())
+}
+
+fn transmit_bytes(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.serial_output()?;
+    for byte in 0..=0xff {
+        p.outb(DATA, byte)?;
+    }
+    let sent = p.serial_output()?;
+    let want: Vec<u8> = (0..=0xff).collect();
+    p.check_bytes("sent", &sent, &want);
+    Ok(())
+}
+
+fn wide_read(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(SCR, 0x3c)?;
+    let wide = p.inl(MCR)?.to_le_bytes();
+    let narrow = [p.inb(MCR)?, p.inb(LSR)?, p.inb(MSR)?, p.inb(SCR)?];
+    p.check_bytes("MCR, LSR, MSR, SCR at once", &wide, &narrow);
+    p.check_eq("scratch", narrow[3], 0x3cu8);
+    Ok(())
+}

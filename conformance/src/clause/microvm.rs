@@ -1,0 +1,46 @@
+//! The machine model as first specified (October 2019) and released in QEMU 4.2.0.
+
+use super::{Clause, Document, Origin};
+
+/// The machine model.
+pub static DOCUMENT: Document = Document {
+    name: "microvm",
+    title: "microvm machine model, patch series of October 2019 as released in QEMU 4.2.0",
+    url: "https://www.qemu.org/docs/master/system/i386/microvm.html",
+    origin: Origin::MachineModel,
+};
+
+clauses! { "microvm", DOCUMENT;
+    RAM_SPLIT = "ram-split", "memory initialisation",
+        "RAM starts at address 0; what does not fit below the split lies from 4 GiB on, and nothing is lost.";
+    RAM_LIMIT = "ram-limit", "memory initialisation, max-ram-below-4g",
+        "max-ram-below-4g lowers the split to the size given and never raises it.";
+    E820 = "e820", "e820 table in etc/e820",
+        "The e820 table lists RAM as one entry from 0 and, if RAM is split, one from 4 GiB, and overlaps with nothing.";
+    CMOS_MEMORY = "cmos-memory", "CMOS memory size bytes",
+        "CMOS bytes 0x15-0x18, 0x30, 0x31, 0x34, 0x35 and 0x5b-0x5d hold the sizes of base, extended and high RAM.";
+    CMOS_UNUSED = "cmos-unused", "CMOS bytes that a PC's firmware uses",
+        "CMOS bytes for boot device, equipment, drives, CPU count and checksum are not set by this machine.";
+    FW_CFG_KEYS = "fw-cfg-keys", "fw_cfg items of the machine",
+        "fw_cfg offers RAM size, CPU counts, UUID and the other fixed items under their keys.";
+    FW_CFG_FILES = "fw-cfg-files", "fw_cfg files of the machine",
+        "fw_cfg lists etc/e820, bootorder, bios-geometry and etc/boot-fail-wait.";
+    FW_CFG_KERNEL = "fw-cfg-kernel", "kernel loading, PVH ELF",
+        "A PVH ELF kernel's entry, load range and command line are offered under their fw_cfg keys.";
+    CPUS = "cpus", "CPU topology",
+        "The number of CPUs present and the most there can be are offered by fw_cfg as given.";
+    CMDLINE = "cmdline", "kernel command line",
+        "Each transport with a device is appended to the kernel command line as virtio_mmio.device=512@0xADDR:IRQ.";
+    CMDLINE_AUTO = "cmdline-auto", "kernel command line, auto-kernel-cmdline",
+        "With auto-kernel-cmdline=off the kernel gets the user's command line and nothing else.";
+    TRANSPORTS = "transports", "virtio-mmio transports",
+        "Eight transports of 512 bytes lie side by side; a device without a bus takes the highest free one.";
+    ABSENT_PORTS = "absent-ports", "I/O port map",
+        "The machine has no other ports than its devices'; reading an unclaimed port gives all ones.";
+    ABSENT_MEMORY = "absent-memory", "physical memory map",
+        "Reading guest-physical memory where nothing is gives zero, and writing there changes nothing.";
+    PORT_STRADDLE = "port-straddle", "I/O port map, wide accesses",
+        "A wide port access that straddles a device's edge gives each byte what its own port gives.";
+    OPTIONS = "options", "machine options pic, pit, rtc, isa-serial",
+        "A device switched off by its machine option is absent: its ports answer as an empty bus does.";
+}

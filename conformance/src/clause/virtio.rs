@@ -1,0 +1,76 @@
+//! Virtual I/O Device (VIRTIO) Version 1.2.
+
+use super::{Clause, Document, Origin};
+
+/// The specification.
+pub static DOCUMENT: Document = Document {
+    name: "virtio",
+    title: "Virtual I/O Device (VIRTIO) Version 1.2, Committee Specification 01",
+    url: "https://docs.oasis-open.org/virtio/virtio/v1.2/cs01/virtio-v1.2-cs01.html",
+    origin: Origin::Virtio,
+};
+
+clauses! { "virtio", DOCUMENT;
+    MAGIC = "mmio-magic", "4.2.2.1, MagicValue",
+        "MagicValue reads 0x74726976 on every transport.";
+    VERSION_MODERN = "mmio-version", "4.2.2.1, Version",
+        "Version reads 2.";
+    VERSION_LEGACY = "mmio-version-legacy", "4.2.4, Version",
+        "Version of a legacy transport reads 1.";
+    EMPTY_SLOT = "mmio-empty", "4.2.2, DeviceID",
+        "DeviceID 0 means a transport without a device; it answers with MagicValue and Version all the same.";
+    DEVICE_ID = "device-id", "5, Device Types",
+        "DeviceID names the type of the device; an entropy source is 4.";
+    FEATURE_SELECT = "mmio-features", "4.2.2, DeviceFeatures and DeviceFeaturesSel",
+        "DeviceFeatures gives the 32 feature bits that the selector chooses; bits that do not exist read 0.";
+    VERSION_1_OFFERED = "version-1-offered", "6.2, VIRTIO_F_VERSION_1",
+        "A device of this version offers VIRTIO_F_VERSION_1.";
+    VERSION_1_REFUSED = "version-1-refused", "6.2, VIRTIO_F_VERSION_1",
+        "A device may fail to operate further if VIRTIO_F_VERSION_1 is not accepted.";
+    FEATURES_SUBSET = "features-subset", "2.2.2",
+        "A device refuses FEATURES_OK when the driver accepts a feature that was not offered.";
+    STATUS_RESET = "status-reset", "2.1.2 and 2.4.1",
+        "Writing 0 to Status resets the device, and Status reads 0 afterwards.";
+    STATUS_HOLDS = "status-holds", "2.1 Device Status Field",
+        "Status reads back the bits that the driver has set.";
+    RESET_CLEARS = "reset-clears", "4.2.2.1",
+        "Upon reset the device clears InterruptStatus and QueueReady of every queue.";
+    QUEUE_MAX = "queue-max", "4.2.2, QueueNumMax",
+        "QueueNumMax reads the largest size of the selected queue, or 0 when there is no such queue.";
+    QUEUE_READY = "queue-ready", "4.2.2, QueueReady",
+        "QueueReady reads back what was written for the selected queue.";
+    QUEUE_NOTIFY = "queue-notify", "4.2.2, QueueNotify",
+        "Notifying a queue that does not exist has no effect.";
+    WRITE_ONLY = "mmio-write-only", "4.2.2, register table",
+        "Registers for writing only, and offsets without a register, read 0 and keep the device as it is.";
+    READ_ONLY = "mmio-read-only", "4.2.2, register table",
+        "Registers for reading only are not changed by writes.";
+    ACCESS_WIDTH = "mmio-access-width", "4.2.2.2",
+        "The driver accesses control registers by aligned 32 bits only; what other accesses do is left open.";
+    CONFIG = "config", "2.5 Device Configuration Space",
+        "Reading beyond the device's configuration has no effect on it.";
+    CONFIG_GENERATION = "config-generation", "4.2.2.1, ConfigGeneration",
+        "ConfigGeneration changes only when the configuration may have changed.";
+    SHM_ABSENT = "shm-absent", "4.2.2, SHMLenLow and SHMLenHigh",
+        "The length of a shared memory region that does not exist reads as all ones.";
+    INTERRUPT_ACK = "interrupt-ack", "4.2.2, InterruptACK",
+        "Writing InterruptACK clears exactly the bits given; reading InterruptStatus clears none.";
+    LEGACY_PFN = "legacy-pfn", "4.2.4, QueuePFN",
+        "QueuePFN of a legacy transport reads back the page number of the selected queue; writing 0 stops it.";
+    LEGACY_ONLY = "legacy-only", "4.2.4 and 4.2.2",
+        "A legacy transport has no QueueReady, and a modern one no QueuePFN.";
+    BEFORE_DRIVER_OK = "before-driver-ok", "2.1.2",
+        "Before DRIVER_OK a device consumes no buffers and sends no used buffer notification.";
+    RNG = "rng", "5.4.6 Device Operation",
+        "The entropy device places random data into the buffers and returns their length, at least 1.";
+    USED_RING = "used-ring", "2.7.8 The Virtqueue Used Ring",
+        "A returned chain appears in the used ring by its head and the number of bytes written.";
+    NO_INTERRUPT = "no-interrupt", "2.7.7 Used Buffer Notification Suppression",
+        "With the avail ring's no-interrupt flag set the device should not notify.";
+    INDIRECT = "indirect", "2.7.5.3 Indirect Descriptors",
+        "With VIRTIO_F_INDIRECT_DESC a descriptor may point to a table of descriptors.";
+    NEEDS_RESET = "needs-reset", "2.1.2, DEVICE_NEEDS_RESET",
+        "A device that meets an error it cannot recover from should set DEVICE_NEEDS_RESET.";
+    SURVIVES = "survives", "2.7 Split Virtqueues",
+        "A ring that breaks the rules costs at most its own device, and a reset brings that back.";
+}

@@ -1,0 +1,8 @@
+//! The driver's side of each device, written from the documents. Bodies use these instead of bare ports.
+
+pub mod cmos;
+pub mod fw_cfg;
+pub mod ioapic;
+pub mod rtc;
+pub mod serial;
+pub mod virtio_mmio;

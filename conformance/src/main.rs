@@ -1,0 +1,567 @@
+//! `touchstone`: the suite's command line.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use conformance::case::Case;
+use conformance::catalog;
+use conformance::expectation::Expectations;
+use conformance::layout::Layout;
+use conformance::machine::Depth;
+use conformance::report::{Circumstances, Report, junit, markdown, terminal};
+use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
+use conformance::subject::mutant::MUTANTS;
+use conformance::subject::{Lane, Subject, Wanted};
+
+/// Conformance suite for the microvm machine model.
+#[derive(Parser)]
+#[command(name = "touchstone", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs cases against subjects and judges.
+    ///
+    /// Exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 a subject did not start, 4 nothing selected.
+    Run(Box<RunArguments>),
+    /// Lists the cases.
+    List(ListArguments),
+    /// Shows one case: what it requires, where that comes from, and how to run it.
+    Explain {
+        /// The case's id.
+        id: String,
+    },
+    /// Renders a report again.
+    Report {
+        /// A report.json of `run --report`.
+        file: PathBuf,
+        /// What to make of it.
+        #[arg(long, value_enum, default_value = "md")]
+        format: ReportFormat,
+    },
+    /// Works on subject files.
+    Subject {
+        #[command(subcommand)]
+        command: SubjectCommand,
+    },
+    /// Lists the planted bugs that `--subject mutant:NAME` has.
+    Mutants,
+}
+
+#[derive(Subcommand)]
+enum SubjectCommand {
+    /// Tries a subject out: does it start, speak and answer at each depth?
+    Check {
+        /// Name or FILE.toml.
+        subject: String,
+        /// Folder with the guest images.
+        #[arg(long, value_name = "DIR")]
+        images: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+struct SelectArguments {
+    /// Only cases with this id, prefix (`rtc`, `rtc/register-c`) or glob (`*/read-*`); may be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    filter: Vec<String>,
+    /// Only these depths: bus, wire, cpu, guest.
+    #[arg(long, value_delimiter = ',', value_parser = parse_depth)]
+    depth: Vec<Depth>,
+    /// Only these profiles; the default is the subject's first, and at depth bus all of them.
+    #[arg(long, value_delimiter = ',', value_parser = parse_profile)]
+    profile: Vec<&'static Layout>,
+    /// Only the K-th of N parts of the run.
+    #[arg(long, value_name = "K/N", value_parser = parse_partition)]
+    partition: Option<(usize, usize)>,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    /// Subject: reference, qemu, null, mutant:NAME or FILE.toml; may be repeated.
+    #[arg(long, default_value = "reference")]
+    subject: Vec<String>,
+    #[command(flatten)]
+    select: SelectArguments,
+    /// Start subjects only this way (the name of a table in the subject file): kvm, tcg, paused, running.
+    #[arg(long, value_name = "NAME")]
+    accel: Option<String>,
+    /// Fail when one of these depths cannot be run here.
+    #[arg(long, value_delimiter = ',', value_parser = parse_depth)]
+    require: Vec<Depth>,
+    /// List what would run and stop.
+    #[arg(long)]
+    list: bool,
+    /// With --list: text or json.
+    #[arg(long, value_enum, default_value = "text")]
+    format: ListFormat,
+    /// Cases at the same time; the default is the number of processors.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// Run in another order, from this seed or from one that is printed.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
+    shuffle: Option<Option<u64>>,
+    /// Run each case this many times; all must end alike.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// Longest run of one case, in milliseconds.
+    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    case_limit_ms: u64,
+    /// Folder with the guest images.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// What is known of the subject; the default is golden/expectations/SUBJECT.toml above the current folder.
+    #[arg(long, value_name = "FILE")]
+    expectations: Option<PathBuf>,
+    /// Judge without expectations.
+    #[arg(long, conflicts_with = "expectations")]
+    no_expectations: bool,
+    /// Write the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Write it as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write it as Markdown.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Print the matrix of cases and subjects.
+    #[arg(long)]
+    matrix: bool,
+    /// Keep the transcripts of cases that passed, too.
+    #[arg(long)]
+    transcripts: bool,
+}
+
+#[derive(Args)]
+struct ListArguments {
+    /// Only cases with this id, prefix or glob; may be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    filter: Vec<String>,
+    /// Text or json.
+    #[arg(long, value_enum, default_value = "text")]
+    format: ListFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ListFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ReportFormat {
+    Md,
+    Junit,
+    Matrix,
+    Summary,
+}
+
+fn main() -> ExitCode {
+    let end = match Cli::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::List(arguments) => list(&arguments),
+        Command::Explain { id } => explain(&id),
+        Command::Report { file, format } => report(&file, format),
+        Command::Subject {
+            command: SubjectCommand::Check { subject, images },
+        } => check_subject(&subject, images.as_deref()),
+        Command::Mutants => {
+            for mutant in MUTANTS {
+                out(&format!(
+                    "{}\n    {} Caught by {}.",
+                    mutant.name, mutant.title, mutant.case
+                ));
+            }
+            Ok(())
+        }
+    };
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(End { code, message }) => {
+            if let Some(message) = message {
+                eprintln!("touchstone: {message}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// An end that is not success.
+struct End {
+    code: u8,
+    message: Option<String>,
+}
+
+impl End {
+    const UNEXPECTED: u8 = 1;
+    const USAGE: u8 = 2;
+    const NOT_STARTED: u8 = 3;
+    const NOTHING: u8 = 4;
+
+    fn new(code: u8, message: impl Into<String>) -> End {
+        End {
+            code,
+            message: Some(message.into()),
+        }
+    }
+}
+
+fn run(arguments: &RunArguments) -> Result<(), End> {
+    let started = SystemTime::now();
+    let begin = Instant::now();
+    let images = images(arguments.images.as_deref());
+    let wanted = Wanted {
+        depths: arguments.select.depth.clone(),
+        profiles: arguments.select.profile.clone(),
+        way: arguments.accel.clone(),
+        images,
+    };
+    let mut subjects = Vec::new();
+    let mut lanes = Vec::new();
+    for name in &arguments.subject {
+        let subject = Subject::find(name).map_err(|error| End::new(End::USAGE, error.to_string()))?;
+        lanes.extend(
+            subject
+                .lanes(&wanted)
+                .map_err(|problem| End::new(End::USAGE, problem))?,
+        );
+        let expectations = expectations(arguments, &subject)?;
+        subjects.push((subject, expectations));
+    }
+    let selection = Selection {
+        filters: arguments.select.filter.clone(),
+        partition: arguments.select.partition,
+        shuffle_seed: arguments.shuffle.map(|seed| seed.unwrap_or_else(fresh_seed)),
+    };
+    let plan = Arc::new(Plan::new(lanes, &selection));
+    if plan.units.is_empty() {
+        return Err(nothing_selected(arguments, &plan));
+    }
+    if arguments.list {
+        list_units(&plan, arguments.format);
+        return Ok(());
+    }
+    let mut options = Options {
+        repeat: arguments.repeat,
+        case_limit: Duration::from_millis(arguments.case_limit_ms),
+        ..Options::default()
+    };
+    if let Some(jobs) = arguments.jobs {
+        options.jobs = usize::from(jobs);
+    }
+    let stop = stop_on_signals()?;
+    let mut bar = Bar::new(plan.units.len());
+    let results = runner::run(&plan, &options, &stop, &mut bar);
+    bar.clear();
+    let circumstances = Circumstances {
+        command: std::env::args().collect(),
+        seed: selection.shuffle_seed,
+        started,
+        duration: begin.elapsed(),
+        subjects: &subjects,
+        transcripts: arguments.transcripts,
+        complete: selection.filters.is_empty() && selection.partition.is_none(),
+    };
+    let mut report = Report::new(&plan, &results, &circumstances);
+    report.problems.extend(missing_depths(&arguments.require, &plan));
+    if stop.load(Ordering::Relaxed) {
+        report.problems.push("the run was interrupted".to_owned());
+    }
+    write_files(arguments, &report)?;
+    if arguments.matrix {
+        out(&terminal::matrix(&report));
+    }
+    let unstarted = never_started(&plan);
+    if let Some((subject, reason)) = &unstarted {
+        eprintln!("touchstone: subject '{subject}' never started: {reason}");
+    }
+    print!("{}", terminal::summary(&report));
+    match (unstarted, report.totals().failed) {
+        (Some(_), _) => Err(End {
+            code: End::NOT_STARTED,
+            message: None,
+        }),
+        (None, 0) => Ok(()),
+        (None, _) => Err(End {
+            code: End::UNEXPECTED,
+            message: None,
+        }),
+    }
+}
+
+fn list(arguments: &ListArguments) -> Result<(), End> {
+    let selection = Selection {
+        filters: arguments.filter.clone(),
+        ..Selection::default()
+    };
+    let cases: Vec<_> = catalog::all().filter(|case| selection.selects(case)).collect();
+    if cases.is_empty() {
+        return Err(no_such_case(&arguments.filter));
+    }
+    match arguments.format {
+        ListFormat::Text => cases.iter().for_each(|case| out(case.id)),
+        ListFormat::Json => out(&catalog::to_json(&cases)),
+    }
+    Ok(())
+}
+
+fn explain(id: &str) -> Result<(), End> {
+    let case: &Case = catalog::by_id(id).ok_or_else(|| no_such_case(&[id.to_owned()]))?;
+    out(&catalog::explain(case));
+    Ok(())
+}
+
+fn report(file: &Path, format: ReportFormat) -> Result<(), End> {
+    let usage = |problem: String| End::new(End::USAGE, format!("{}: {problem}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| usage(format!("read: {error}")))?;
+    let report = Report::parse(&text).map_err(usage)?;
+    match format {
+        ReportFormat::Md => print!("{}", markdown::render(&report)),
+        ReportFormat::Junit => print!("{}", junit::render(&report).map_err(usage)?),
+        ReportFormat::Matrix => out(&terminal::matrix(&report)),
+        ReportFormat::Summary => print!("{}", terminal::summary(&report)),
+    }
+    Ok(())
+}
+
+fn check_subject(name: &str, folder: Option<&Path>) -> Result<(), End> {
+    let subject = Subject::find(name).map_err(|error| End::new(End::USAGE, error.to_string()))?;
+    let wanted = Wanted {
+        images: images(folder),
+        ..Wanted::default()
+    };
+    let lanes = subject
+        .lanes(&wanted)
+        .map_err(|problem| End::new(End::USAGE, problem))?;
+    out(&format!("{}: {}", subject.description.name, subject.description.title));
+    if let Some(version) = subject.version() {
+        out(&format!("  version: {version}"));
+    }
+    let mut started = false;
+    for check in lanes.iter().flat_map(conformance::subject::check::lane) {
+        started |= check.problem.is_none();
+        out(&format!(
+            "  {}: {}",
+            check.title,
+            check.problem.as_deref().unwrap_or("started, spoke, answered")
+        ));
+    }
+    if started {
+        Ok(())
+    } else {
+        Err(End::new(End::NOT_STARTED, "nothing of it could be started"))
+    }
+}
+
+fn list_units(plan: &Plan, format: ListFormat) {
+    match format {
+        ListFormat::Text => {
+            for unit in &plan.units {
+                out(&format!("{}  {}", plan.lanes[unit.lane].title(), unit.case.id));
+            }
+        }
+        ListFormat::Json => {
+            let units = plan.units.iter().map(|unit| (plan.lanes[unit.lane].title(), unit.case));
+            out(&catalog::units_to_json(units));
+        }
+    }
+}
+
+fn expectations(arguments: &RunArguments, subject: &Subject) -> Result<Expectations, End> {
+    if arguments.no_expectations {
+        return Ok(Expectations::default());
+    }
+    if let Some(own) = subject.own_expectations() {
+        return Ok(own);
+    }
+    let file = match &arguments.expectations {
+        Some(file) => file.clone(),
+        None => match find_above(&format!("golden/expectations/{}.toml", subject.description.name)) {
+            Some(file) => file,
+            None => return Ok(Expectations::default()),
+        },
+    };
+    Expectations::read(&file).map_err(|error| End::new(End::USAGE, error.to_string()))
+}
+
+/// A file of the project, looked for from the current folder upwards.
+fn find_above(name: &str) -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let mut candidates = here.ancestors().map(|folder| folder.join(name));
+    candidates.find(|path| path.is_file())
+}
+
+/// The folder of the guest images: as asked for, or `guest` beside the folder of this program, where a build puts them.
+fn images(asked: Option<&Path>) -> Option<PathBuf> {
+    if let Some(folder) = asked {
+        return Some(folder.to_owned());
+    }
+    let this = std::env::current_exe().ok()?;
+    let mut folders = this.ancestors().skip(1).take(3).map(|folder| folder.join("guest"));
+    folders.find(|folder| folder.is_dir())
+}
+
+fn write_files(arguments: &RunArguments, report: &Report) -> Result<(), End> {
+    let write = |file: &Option<PathBuf>, text: &dyn Fn() -> Result<String, String>| {
+        let Some(file) = file else { return Ok(()) };
+        let fail = |problem: String| End::new(End::USAGE, format!("{}: {problem}", file.display()));
+        let text = text().map_err(fail)?;
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).map_err(|error| fail(format!("create its folder: {error}")))?;
+        }
+        fs::write(file, text).map_err(|error| fail(format!("write: {error}")))
+    };
+    write(&arguments.report, &|| Ok(report.to_json()))?;
+    write(&arguments.junit, &|| junit::render(report))?;
+    write(&arguments.markdown, &|| Ok(markdown::render(report)))
+}
+
+/// Depths that were required and could not be run.
+fn missing_depths(required: &[Depth], plan: &Plan) -> Vec<String> {
+    let mut problems = Vec::new();
+    for &depth in required {
+        let mut lanes = plan.lanes.iter().filter(|lane| lane.depth == depth).peekable();
+        if lanes.peek().is_none() {
+            problems.push(format!(
+                "depth {depth} is required and the subject has no way to run it"
+            ));
+        }
+        for lane in lanes {
+            if let Some(reason) = lane.unavailable() {
+                problems.push(format!("depth {depth} is required: {}: {reason}", lane.title()));
+            }
+        }
+    }
+    problems
+}
+
+/// A subject of which nothing started although it was tried.
+fn never_started(plan: &Plan) -> Option<(String, String)> {
+    let failure = |lane: &Lane| lane.ways.iter().find_map(|way| way.health.never_started());
+    let failed = plan.lanes.iter().find(|lane| failure(lane).is_some())?;
+    let mut others = plan.lanes.iter().filter(|lane| lane.subject == failed.subject);
+    let any = others.any(|lane| lane.ways.iter().any(|way| way.health.has_started()));
+    if any {
+        None
+    } else {
+        Some((failed.subject.clone(), failure(failed)?))
+    }
+}
+
+fn nothing_selected(arguments: &RunArguments, plan: &Plan) -> End {
+    let filters = &arguments.select.filter;
+    if !filters
+        .iter()
+        .any(|filter| catalog::all().any(|case| catalog::matches(filter, case.id)))
+        && !filters.is_empty()
+    {
+        return no_such_case(filters);
+    }
+    let text = if plan.lanes.is_empty() {
+        "nothing selected: the subject has none of these depths, profiles and ways"
+    } else {
+        "nothing selected: no case runs at these depths, or the part of the partition is empty"
+    };
+    End::new(
+        End::NOTHING,
+        format!("{text}; see --list, --depth, --profile, --accel and --partition"),
+    )
+}
+
+fn no_such_case(filters: &[String]) -> End {
+    let filters = filters.join("', '");
+    let near = catalog::near(&filters);
+    let hint = if near.is_empty() {
+        "see touchstone list".to_owned()
+    } else {
+        format!("near are {}", near.join(", "))
+    };
+    End::new(
+        End::NOTHING,
+        format!("nothing selected: no case matches '{filters}'; {hint}"),
+    )
+}
+
+fn stop_on_signals() -> Result<Arc<AtomicBool>, End> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second signal ends the program at once; the first lets running cases end and the report be written.
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(End::UNEXPECTED), Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| End::new(End::USAGE, format!("handle signal {signal}: {error}")))?;
+    }
+    Ok(stop)
+}
+
+/// A seed that differs from run to run; it is printed, so that the run can be repeated.
+fn fresh_seed() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_micros() as u64 % 1_000_000
+}
+
+/// A bar on a terminal, nothing elsewhere.
+struct Bar {
+    bar: indicatif::ProgressBar,
+    unfine: u64,
+}
+
+impl Bar {
+    fn new(total: usize) -> Bar {
+        let bar = if std::io::stderr().is_terminal() {
+            indicatif::ProgressBar::new(total as u64)
+        } else {
+            indicatif::ProgressBar::hidden()
+        };
+        if let Ok(style) = indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
+        Bar { bar, unfine: 0 }
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Progress for Bar {
+    fn done(&mut self, result: &CaseResult) {
+        self.bar.inc(1);
+        if !result.verdict.is_fine() {
+            self.unfine += 1;
+            self.bar.set_message(format!("{} not met", self.unfine));
+        }
+    }
+}
+
+fn parse_depth(word: &str) -> Result<Depth, String> {
+    let depth = Depth::ALL.into_iter().find(|depth| depth.word() == word);
+    depth.ok_or_else(|| "choose from bus, wire, cpu, guest".to_owned())
+}
+
+fn parse_profile(word: &str) -> Result<&'static Layout, String> {
+    Layout::by_name(word).ok_or_else(|| format!("choose from {}", Layout::ALL.map(|layout| layout.profile).join(", ")))
+}
+
+fn parse_partition(word: &str) -> Result<(usize, usize), String> {
+    let parts = word.split_once('/');
+    let parts = parts.and_then(|(k, n)| Some((k.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+    parts
+        .filter(|(k, n)| 1 <= *k && k <= n)
+        .ok_or_else(|| "write K/N with 1 <= K <= N, as in 1/4".to_owned())
+}
+
+fn out(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,136 @@
+//! A report as Markdown: for a pull request, or to publish.
+
+use std::fmt::Write;
+
+use super::terminal::{count, mark, rows};
+use super::{Report, StandingFacts};
+use crate::verdict::Verdict;
+
+/// Summary, matrix, and what is not as it should be.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail, here and below.
+    let _ = render_to(&mut out, report);
+    out
+}
+
+fn render_to(out: &mut String, report: &Report) -> std::fmt::Result {
+    writeln!(out, "# Conformance report\n")?;
+    let suite = &report.suite;
+    writeln!(
+        out,
+        "{} {} ({} cases), {}, {}, {} CPUs, KVM {}.\n",
+        suite.name,
+        suite.version,
+        suite.cases,
+        report.started,
+        report.host.system,
+        report.host.cpus,
+        if report.host.kvm { "usable" } else { "absent" }
+    )?;
+    for subject in &report.subjects {
+        let version = subject.version.as_deref().unwrap_or("version unknown");
+        writeln!(
+            out,
+            "- `{}`: {} ({})",
+            subject.name,
+            escape(&subject.title),
+            escape(version)
+        )?;
+    }
+    writeln!(out, "\n**{}**\n", report.totals())?;
+    for problem in &report.problems {
+        writeln!(out, "- problem: {}", escape(problem))?;
+    }
+    write!(out, "| subject/depth/profile |")?;
+    Verdict::ALL
+        .iter()
+        .try_for_each(|verdict| write!(out, " {verdict} |"))?;
+    writeln!(out, " claim |\n|---|{}", "---:|".repeat(Verdict::ALL.len()) + "---|")?;
+    for (index, lane) in report.lanes.iter().enumerate() {
+        write!(out, "| {} |", lane.title)?;
+        for verdict in Verdict::ALL {
+            write!(out, " {} |", count(report, index, verdict))?;
+        }
+        writeln!(out, " {} |", report.claim(index))?;
+    }
+    writeln!(out, "\n## Not as every subject should be\n")?;
+    for entry in &report.results {
+        let why = match &entry.standing {
+            StandingFacts::Expected => continue,
+            StandingFacts::Known(why) => format!("known: {why}"),
+            StandingFacts::Unexpected(why) => format!("unexpected: {why}"),
+        };
+        let lane = &report.lanes[entry.lane].title;
+        writeln!(
+            out,
+            "- **{}** `{}` on {lane}: {}",
+            entry.verdict,
+            entry.case,
+            escape(&why)
+        )?;
+        writeln!(
+            out,
+            "  - {}, {}: {}",
+            escape(&entry.clause.document),
+            escape(&entry.clause.section),
+            escape(&entry.clause.requirement)
+        )?;
+        for mismatch in &entry.mismatches {
+            let point = mismatch
+                .point
+                .as_ref()
+                .map_or(String::new(), |point| format!("{point}: "));
+            let text = format!("{point}{}: got {}, want {}", mismatch.what, mismatch.got, mismatch.want);
+            writeln!(out, "  - {}", escape(&text))?;
+        }
+        if let Some(reason) = &entry.reason {
+            writeln!(out, "  - {}", escape(reason))?;
+        }
+    }
+    let disputed = report.disputed();
+    if !disputed.is_empty() {
+        writeln!(out, "\n## Disputed\n\nOne subject passes what another fails.\n")?;
+        disputed.iter().try_for_each(|case| writeln!(out, "- `{case}`"))?;
+    }
+    writeln!(out, "\n## Skipped\n")?;
+    for (index, lane) in report.lanes.iter().enumerate() {
+        for (reason, number) in report.skips(index) {
+            writeln!(out, "- {number} on {}: {}", lane.title, escape(&reason))?;
+        }
+    }
+    writeln!(
+        out,
+        "\n## Matrix\n\nA star marks a deviation that the subject's expectations know.\n"
+    )?;
+    write!(out, "| case |")?;
+    report
+        .lanes
+        .iter()
+        .try_for_each(|lane| write!(out, " {} |", lane.title))?;
+    writeln!(out, "\n|---|{}", "---|".repeat(report.lanes.len()))?;
+    for row in rows(report) {
+        write!(out, "| `{}` |", row.case)?;
+        for cell in &row.cells {
+            write!(out, " {} |", escape(cell.map_or("", mark)))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Text from outside as plain text on one line of a table.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}

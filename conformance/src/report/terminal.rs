@@ -1,0 +1,195 @@
+//! A report for people at a terminal.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{Entry, Report, StandingFacts};
+use crate::verdict::Verdict;
+
+/// Unexpected results in full, then problems, skips with their reasons, the table and the last line.
+pub fn summary(report: &Report) -> String {
+    let mut out = String::new();
+    let unexpected: Vec<_> = report.results.iter().filter(|entry| entry.is_unexpected()).collect();
+    for entry in unexpected.iter().take(DETAILS_MAX) {
+        details(&mut out, report, entry);
+    }
+    if DETAILS_MAX < unexpected.len() {
+        let rest = unexpected.len() - DETAILS_MAX;
+        line(
+            &mut out,
+            &format!("... and {rest} more, all of them in report.json (--report FILE)\n"),
+        );
+    }
+    let mut any_skip = false;
+    for (index, lane) in report.lanes.iter().enumerate() {
+        for (reason, count) in report.skips(index) {
+            if !any_skip {
+                line(&mut out, "skipped:");
+            }
+            any_skip = true;
+            line(&mut out, &format!("  {count:4}  {}  {reason}", lane.title));
+        }
+    }
+    if any_skip {
+        out.push('\n');
+    }
+    let disputed = report.disputed();
+    if !disputed.is_empty() {
+        line(&mut out, "disputed, one subject passes what another fails:");
+        disputed.iter().for_each(|case| line(&mut out, &format!("  {case}")));
+        out.push('\n');
+    }
+    for problem in &report.problems {
+        line(&mut out, &format!("problem: {problem}"));
+    }
+    line(&mut out, &totals_table(report));
+    if let Some(seed) = report.seed {
+        line(&mut out, &format!("order of running: --shuffle={seed}"));
+    }
+    line(&mut out, &report.totals().to_string());
+    out
+}
+
+/// Cases by lanes.
+pub fn matrix(report: &Report) -> String {
+    let mut table = table();
+    let mut header = vec!["case".to_owned()];
+    header.extend(report.lanes.iter().map(|lane| lane.title.replace('/', "\n")));
+    table.set_header(header);
+    for row in rows(report) {
+        let mut cells = vec![row.case.to_owned()];
+        cells.extend(row.cells.iter().map(|cell| cell.map_or("", mark).to_owned()));
+        table.add_row(cells);
+    }
+    table.to_string()
+}
+
+/// One case's results across the lanes.
+pub(super) struct Row<'a> {
+    pub(super) case: &'a str,
+    pub(super) cells: Vec<Option<&'a Entry>>,
+}
+
+/// The matrix, in report order.
+pub(super) fn rows(report: &Report) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    let mut index = std::collections::HashMap::new();
+    for entry in &report.results {
+        let at = *index.entry(entry.case.as_str()).or_insert_with(|| {
+            rows.push(Row {
+                case: &entry.case,
+                cells: vec![None; report.lanes.len()],
+            });
+            rows.len() - 1
+        });
+        if let Some(cell) = rows[at].cells.get_mut(entry.lane) {
+            *cell = Some(entry);
+        }
+    }
+    rows
+}
+
+/// A verdict in a cell; a star marks one that the expectations know.
+pub(super) fn mark(entry: &Entry) -> &str {
+    match (entry.verdict.as_str(), &entry.standing) {
+        ("fail", StandingFacts::Known(_)) => "fail*",
+        ("warn", StandingFacts::Known(_)) => "warn*",
+        ("not-applicable", _) => "-",
+        (verdict, _) => verdict,
+    }
+}
+
+/// How many results of a lane have a verdict.
+pub(super) fn count(report: &Report, lane: usize, verdict: Verdict) -> usize {
+    let here = report.results.iter().filter(|entry| entry.lane == lane);
+    here.filter(|entry| entry.verdict == verdict.word()).count()
+}
+
+fn details(out: &mut String, report: &Report, entry: &Entry) {
+    let lane = &report.lanes[entry.lane].title;
+    line(
+        out,
+        &format!("{}: {} on {lane}", entry.verdict.to_uppercase(), entry.case),
+    );
+    line(out, &format!("    {} [{}]", entry.title, entry.level));
+    for mismatch in entry.mismatches.iter().take(MISMATCHES_SHOWN_MAX) {
+        let point = mismatch
+            .point
+            .as_ref()
+            .map_or(String::new(), |point| format!("{point}: "));
+        let (what, got, want) = (&mismatch.what, &mismatch.got, &mismatch.want);
+        line(out, &format!("    {point}{what}: got {got}, want {want}"));
+    }
+    if MISMATCHES_SHOWN_MAX < entry.mismatches.len() {
+        let rest = entry.mismatches.len() - MISMATCHES_SHOWN_MAX;
+        line(out, &format!("    ... and {rest} more checks that do not hold"));
+    }
+    if let Some(reason) = &entry.reason {
+        line(out, &format!("    {reason}"));
+    }
+    if let StandingFacts::Unexpected(why) = &entry.standing
+        && why.starts_with("expected")
+    {
+        line(out, &format!("    {why}"));
+    }
+    let clause = &entry.clause;
+    let place = clause.url.as_ref().map_or(String::new(), |url| format!(" <{url}>"));
+    line(
+        out,
+        &format!(
+            "    required by {}, {}{place}: {}",
+            clause.document, clause.section, clause.requirement
+        ),
+    );
+    line(out, &format!("    replay: {}\n", entry.replay));
+}
+
+fn totals_table(report: &Report) -> String {
+    let mut table = table();
+    let mut header = vec!["subject/depth/profile".to_owned()];
+    header.extend(Verdict::ALL.iter().map(|verdict| verdict.word().to_owned()));
+    header.extend(["known".to_owned(), "seconds".to_owned(), "claim".to_owned()]);
+    table.set_header(header);
+    for (index, lane) in report.lanes.iter().enumerate() {
+        let mut cells = vec![lane.title.clone()];
+        for verdict in Verdict::ALL {
+            cells.push(match count(report, index, verdict) {
+                0 => String::new(),
+                number => number.to_string(),
+            });
+        }
+        let here = || report.results.iter().filter(|entry| entry.lane == index);
+        let known = here()
+            .filter(|entry| matches!(entry.standing, StandingFacts::Known(_)))
+            .count();
+        cells.push(if known == 0 { String::new() } else { known.to_string() });
+        let micros: u64 = here().map(|entry| entry.duration_us).sum();
+        cells.push(format!("{:.2}", micros as f64 / 1e6));
+        cells.push(report.claim(index).to_owned());
+        table.add_row(cells);
+    }
+    for index in 1..=Verdict::ALL.len() + 2 {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing to a string cannot fail.
+    let _written = writeln!(out, "{text}");
+}
+
+/// Unexpected results shown in full.
+const DETAILS_MAX: usize = 25;
+
+/// Mismatches of one result shown on a terminal.
+const MISMATCHES_SHOWN_MAX: usize = 8;

@@ -1,0 +1,517 @@
+//! A subject as data: how a VMM is started at each depth and what it can be asked for.
+//!
+//! No Rust is needed to add one. The file says how a case's [`Setup`] becomes arguments; what it does not say, the
+//! subject cannot do, and cases that ask for it come out as unsupported.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::case::Setup;
+use crate::layout::Layout;
+use crate::machine::{Caps, Depth, Stop};
+
+/// One subject file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Description {
+    /// The name on command lines, in reports and of the expectations file: lower-case letters, digits, `-`.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Profiles it can be, the default first.
+    pub profiles: Vec<String>,
+    /// Prints its version; the first line goes into the report.
+    #[serde(default)]
+    pub version: Vec<String>,
+    /// Depth bus: how the machine is linked. Only the suite's own subjects have it.
+    pub bus: Option<Linked>,
+    /// Words for each part of a set-up.
+    #[serde(default)]
+    pub arguments: Arguments,
+    /// Text that `{machine-options}` gets for each option of a set-up, with `{value}` in it: `pic = ",pic={value}"`.
+    #[serde(default)]
+    pub machine_options: BTreeMap<String, String>,
+    /// Words for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`.
+    #[serde(default)]
+    pub devices: BTreeMap<String, Vec<String>>,
+    /// Ways to start it as a process that speaks qtest.
+    #[serde(default)]
+    pub wire: Vec<Launch>,
+    /// Ways to start it with the agent image.
+    #[serde(default)]
+    pub cpu: Vec<Launch>,
+    /// Ways to start it with a resident image.
+    #[serde(default)]
+    pub guest: Vec<Launch>,
+}
+
+/// How a subject at depth bus is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Linked {
+    /// The reference machine.
+    InProcess,
+    /// All ones, nothing happens.
+    Null,
+}
+
+/// Words that a part of a [`Setup`] becomes; `{setup}` in a command stands for all that are wanted. A part without
+/// words cannot be had, unless the case wants what [`Setup::DEFAULT`] wants.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Arguments {
+    /// RAM: `{ram-bytes}`, `{ram-kib}` or `{ram-mib}`.
+    pub ram: Option<Vec<String>>,
+    /// CPUs: `{cpus}` and `{cpus-max}`.
+    pub cpus: Option<Vec<String>>,
+    /// What the RTC shows: `{rtc-base}`.
+    pub rtc_base: Option<Vec<String>>,
+    /// A kernel: `{kernel}`.
+    pub kernel: Option<Vec<String>>,
+    /// A kernel's command line: `{append}`.
+    pub append: Option<Vec<String>>,
+    /// Transports of version 2.
+    pub modern: Option<Vec<String>>,
+    /// Transports of version 1.
+    pub legacy: Option<Vec<String>>,
+}
+
+/// One way to start a subject at one depth.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Launch {
+    /// Short name where there is more than one way: `kvm`, `tcg`.
+    #[serde(default)]
+    pub name: String,
+    /// When it is used.
+    #[serde(default, rename = "use")]
+    pub usage: Usage,
+    /// What the host must have.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// Program and arguments; `{setup}`, `{machine-options}`, `{profile}`, `{socket}`, `{qmp}`, `{halt-bios}` and the
+    /// words of [`Arguments`] are filled in. The program is looked for beside this one first, then in `PATH`.
+    pub command: Vec<String>,
+    /// Capabilities, by the names of [`Caps::NAMED`].
+    #[serde(default)]
+    pub caps: Vec<String>,
+    /// Depth wire: how the protocol's lines travel.
+    #[serde(default)]
+    pub channel: Channel,
+    /// Where the guest's serial port goes.
+    #[serde(default)]
+    pub serial: Serial,
+    /// How the system is reset, for capability `reset`.
+    #[serde(default)]
+    pub reset: Reset,
+    /// Most milliseconds until it speaks.
+    #[serde(default = "start_ms_default")]
+    pub start_ms: u64,
+    /// Most milliseconds for one answer; at depth guest, for the whole run.
+    #[serde(default = "answer_ms_default")]
+    pub answer_ms: u64,
+    /// Exit codes of an end that is no crash, at depth guest.
+    #[serde(default)]
+    pub exit: Vec<i32>,
+}
+
+/// When a way of starting is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Usage {
+    /// Every case runs in it.
+    #[default]
+    Always,
+    /// A case runs in it when no way before it could take the case: absent on this host, or a capability is missing.
+    Fallback,
+    /// Only when it is asked for by name.
+    Request,
+}
+
+/// Something a host may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// `/dev/kvm`, readable and writable.
+    Kvm,
+}
+
+/// How qtest lines travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// The subject connects to the Unix socket `{socket}`.
+    #[default]
+    Connects,
+    /// The subject listens on the Unix socket `{socket}`.
+    Listens,
+    /// Standard input and output.
+    Stdio,
+}
+
+/// The peer of the guest's serial port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Serial {
+    /// Nobody.
+    #[default]
+    None,
+    /// Standard input and output.
+    Stdio,
+    /// Lines of the qtest channel (`serial_in`, `serial_out`: extensions of ours).
+    Qtest,
+}
+
+/// How a system is reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reset {
+    /// Not at all.
+    #[default]
+    None,
+    /// `system_reset` over QMP; the subject connects to the Unix socket `{qmp}`.
+    Qmp,
+    /// The line `system_reset` of the qtest channel (an extension of ours).
+    Qtest,
+}
+
+/// A subject file that cannot be used: one line that says where, what and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct DescriptionError {
+    /// File, and line and column where known.
+    pub place: String,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+/// Files and sockets of one start.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// `{socket}`.
+    pub socket: String,
+    /// `{qmp}`.
+    pub qmp: String,
+    /// `{halt-bios}`.
+    pub halt_bios: String,
+    /// `{kernel}`, when there is one.
+    pub kernel: Option<String>,
+    /// `{append}`.
+    pub append: String,
+}
+
+impl Description {
+    /// Reads and checks a subject file's text; `place` names it in messages.
+    ///
+    /// # Errors
+    /// [`DescriptionError`] for text that is not TOML, unknown or missing fields, and values that name nothing.
+    pub fn parse(place: &str, text: &str) -> Result<Description, DescriptionError> {
+        let description: Description = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let (line, column) = line_column(text, at);
+            let problem = error.message().lines().collect::<Vec<_>>().join(" ");
+            DescriptionError {
+                place: format!("{place}:{line}:{column}"),
+                problem: format!("{problem}; see conformance/subjects/qemu.toml for a complete example"),
+            }
+        })?;
+        description.check().map_err(|problem| DescriptionError {
+            place: place.to_owned(),
+            problem,
+        })?;
+        Ok(description)
+    }
+
+    /// Reads a subject file.
+    ///
+    /// # Errors
+    /// [`DescriptionError`] as [`Description::parse`], and when the file cannot be read or exceeds [`FILE_BYTES_MAX`].
+    pub fn read(path: &Path) -> Result<Description, DescriptionError> {
+        let place = path.display().to_string();
+        let fail = |problem: String| DescriptionError {
+            place: place.clone(),
+            problem,
+        };
+        let length = std::fs::metadata(path).map_err(|error| fail(format!("read: {error}")))?;
+        if length.len() > FILE_BYTES_MAX {
+            let limit = FILE_BYTES_MAX >> 10;
+            return Err(fail(format!(
+                "the file is larger than {limit} KiB; a subject file is a page of TOML"
+            )));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| fail(format!("read: {error}")))?;
+        Description::parse(&place, &text)
+    }
+
+    /// The ways to start it at a depth, in the file's order.
+    pub fn launches(&self, depth: Depth) -> &[Launch] {
+        match depth {
+            Depth::Bus => &[],
+            Depth::Wire => &self.wire,
+            Depth::Cpu => &self.cpu,
+            Depth::Guest => &self.guest,
+        }
+    }
+
+    /// The program and its arguments for one power-on.
+    ///
+    /// # Errors
+    /// [`Stop::Unavailable`] when the set-up asks for something the file has no words for.
+    pub fn command_line(
+        &self,
+        launch: &Launch,
+        setup: &Setup,
+        layout: &Layout,
+        places: &Places,
+    ) -> Result<Vec<String>, Stop> {
+        let mut options = String::new();
+        let limit = setup.max_ram_below_4g.map(|bytes| bytes.to_string());
+        let limit = limit.as_deref().map(|value| ("max-ram-below-4g", value));
+        for (name, value) in setup.options.iter().copied().chain(limit) {
+            let template = self
+                .machine_options
+                .get(name)
+                .ok_or_else(|| Stop::Unavailable(format!("subject '{}' has no machine option '{name}'", self.name)))?;
+            options.push_str(&template.replace("{value}", value));
+        }
+        let words = self.setup_words(setup, places)?;
+        let fill = |word: &str| fill(word, setup, layout, places, &options);
+        let mut line = Vec::new();
+        for word in &launch.command {
+            if word == "{setup}" {
+                line.extend(words.iter().map(|word| fill(word)));
+            } else {
+                line.push(fill(word));
+            }
+        }
+        Ok(line)
+    }
+
+    fn setup_words(&self, setup: &Setup, places: &Places) -> Result<Vec<String>, Stop> {
+        let lacks = |what: &str| Stop::Unavailable(format!("subject '{}' cannot be given {what}", self.name));
+        let part = |words: &Option<Vec<String>>, is_default: bool, what: &str| match words {
+            Some(words) => Ok(words.clone()),
+            None if is_default => Ok(Vec::new()),
+            None => Err(lacks(what)),
+        };
+        let default = Setup::DEFAULT;
+        let arguments = &self.arguments;
+        let mut words = part(&arguments.ram, setup.ram_bytes == default.ram_bytes, "a RAM size")?;
+        let cpus_default = (setup.cpus, setup.cpus_max) == (default.cpus, default.cpus_max);
+        words.extend(part(&arguments.cpus, cpus_default, "a number of CPUs")?);
+        let rtc_default = setup.rtc_base == default.rtc_base;
+        words.extend(part(&arguments.rtc_base, rtc_default, "a date for the RTC")?);
+        if setup.modern {
+            words.extend(part(&arguments.modern, false, "transports of version 2")?);
+        } else {
+            // A machine without devices and transports does not care which version they would be.
+            words.extend(part(
+                &arguments.legacy,
+                setup.devices.is_empty(),
+                "transports of version 1",
+            )?);
+        }
+        if places.kernel.is_some() {
+            words.extend(part(&arguments.kernel, false, "a kernel")?);
+            if !places.append.is_empty() {
+                words.extend(part(&arguments.append, false, "a kernel command line")?);
+            }
+        }
+        for device in setup.devices {
+            let device_words = self.devices.get(*device);
+            words.extend(
+                device_words
+                    .ok_or_else(|| lacks(&format!("device '{device}'")))?
+                    .clone(),
+            );
+        }
+        Ok(words)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || !self.name.chars().all(word) {
+            return Err(format!(
+                "name = \"{}\": use lower-case letters, digits and '-'",
+                self.name
+            ));
+        }
+        if self.profiles.is_empty() {
+            return Err(format!("profiles = []: name at least one of {}", profile_names()));
+        }
+        for profile in &self.profiles {
+            if Layout::by_name(profile).is_none() {
+                return Err(format!(
+                    "profiles: '{profile}' is no profile; choose from {}",
+                    profile_names()
+                ));
+            }
+        }
+        for depth in [Depth::Wire, Depth::Cpu, Depth::Guest] {
+            let launches = self.launches(depth);
+            for (index, launch) in launches.iter().enumerate() {
+                let place = format!("[[{depth}]] number {}", index + 1);
+                if launch.command.is_empty() {
+                    return Err(format!("{place}: command is empty; give the program and its arguments"));
+                }
+                if launches[..index].iter().any(|earlier| earlier.name == launch.name) {
+                    return Err(format!("{place}: name = \"{}\" is taken; give it another", launch.name));
+                }
+                launch.caps().map_err(|problem| format!("{place}: {problem}"))?;
+                self.check_placeholders(launch)
+                    .map_err(|problem| format!("{place}: {problem}"))?;
+            }
+        }
+        if self.bus.is_none() && self.wire.is_empty() && self.cpu.is_empty() && self.guest.is_empty() {
+            return Err("nothing to start: add a [[wire]], [[cpu]] or [[guest]] table with a command".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_placeholders(&self, launch: &Launch) -> Result<(), String> {
+        let arguments = &self.arguments;
+        let parts = [
+            &arguments.ram,
+            &arguments.cpus,
+            &arguments.rtc_base,
+            &arguments.kernel,
+            &arguments.append,
+            &arguments.modern,
+            &arguments.legacy,
+        ];
+        let words = launch.command.iter();
+        let words = words.chain(parts.into_iter().flatten().flatten());
+        for word in words.chain(self.devices.values().flatten()) {
+            for name in placeholders(word) {
+                if !PLACEHOLDERS.contains(&name) {
+                    return Err(format!(
+                        "'{{{name}}}' in \"{word}\" stands for nothing; choose from {}",
+                        PLACEHOLDERS.join(", ")
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Launch {
+    /// The capabilities, as a set.
+    ///
+    /// # Errors
+    /// Names the word that is no capability.
+    pub fn caps(&self) -> Result<Caps, String> {
+        let mut caps = Caps::NONE;
+        for word in &self.caps {
+            let (_, cap) = Caps::NAMED.iter().find(|(name, _)| name == word).ok_or_else(|| {
+                let names: Vec<_> = Caps::NAMED.iter().map(|(name, _)| *name).collect();
+                format!("caps: '{word}' is no capability; choose from {}", names.join(", "))
+            })?;
+            caps = caps.with(*cap);
+        }
+        Ok(caps)
+    }
+
+    /// Why this host cannot start it, if so.
+    pub fn missing_need(&self) -> Option<String> {
+        self.needs.iter().find_map(|need| match need {
+            Need::Kvm => kvm_problem(),
+        })
+    }
+}
+
+/// Why /dev/kvm cannot be used, if so.
+pub fn kvm_problem() -> Option<String> {
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    opened
+        .err()
+        .map(|error| format!("/dev/kvm cannot be used here: {error}"))
+}
+
+fn profile_names() -> String {
+    Layout::ALL.map(|layout| layout.profile).join(", ")
+}
+
+fn fill(word: &str, setup: &Setup, layout: &Layout, places: &Places, options: &str) -> String {
+    let mut out = String::new();
+    let mut rest = word;
+    while let Some(open) = rest.find('{') {
+        let Some(close) = rest[open..].find('}') else { break };
+        out.push_str(&rest[..open]);
+        let name = &rest[open + 1..open + close];
+        out.push_str(&match name {
+            "machine-options" => options.to_owned(),
+            "profile" => layout.profile.to_owned(),
+            "socket" => places.socket.clone(),
+            "qmp" => places.qmp.clone(),
+            "halt-bios" => places.halt_bios.clone(),
+            "kernel" => places.kernel.clone().unwrap_or_default(),
+            "append" => places.append.clone(),
+            "ram-bytes" => setup.ram_bytes.to_string(),
+            "ram-kib" => (setup.ram_bytes >> 10).to_string(),
+            "ram-mib" => (setup.ram_bytes >> 20).to_string(),
+            "cpus" => setup.cpus.to_string(),
+            "cpus-max" => setup.cpus_max.to_string(),
+            "rtc-base" => setup.rtc_base.to_owned(),
+            "virtio-version" => if setup.modern { "modern" } else { "legacy" }.to_owned(),
+            other => format!("{{{other}}}"),
+        });
+        rest = &rest[open + close + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn placeholders(word: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = word;
+    while let Some(open) = rest.find('{') {
+        let Some(close) = rest[open..].find('}') else { break };
+        names.push(&rest[open + 1..open + close]);
+        rest = &rest[open + close + 1..];
+    }
+    names
+}
+
+/// Line and column, both from 1, of a byte offset.
+pub(crate) fn line_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    (line, column)
+}
+
+fn start_ms_default() -> u64 {
+    10_000
+}
+
+fn answer_ms_default() -> u64 {
+    5_000
+}
+
+/// Largest subject file, in bytes.
+pub const FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// All placeholders.
+const PLACEHOLDERS: [&str; 15] = [
+    "setup",
+    "machine-options",
+    "profile",
+    "socket",
+    "qmp",
+    "halt-bios",
+    "kernel",
+    "append",
+    "ram-bytes",
+    "ram-kib",
+    "ram-mib",
+    "cpus",
+    "cpus-max",
+    "rtc-base",
+    "virtio-version",
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use rstest::rstest;
+
+use super::*;
+use crate::layout::QEMU_7_2;
+
+const SMALL: &str = r#"
+name = "mine"
+title = "A VMM"
+profiles = ["qemu-7.2"]
+[arguments]
+ram = ["--memory", "{ram-mib}"]
+[machine-options]
+rtc = ",rtc={value}"
+[devices]
+virtio-rng = ["--rng"]
+[[wire]]
+command = ["mine", "--machine=microvm{machine-options}", "{setup}", "--listen", "{socket}"]
+"#;
+
+fn words(setup: &Setup) -> Result<Vec<String>, Stop> {
+    let description = Description::parse("small.toml", SMALL).expect("parses");
+    let places = Places {
+        socket: "/s".to_owned(),
+        ..Places::default()
+    };
+    description.command_line(&description.wire[0], setup, &QEMU_7_2, &places)
+}
+
+#[test]
+fn command_template_is_filled_from_the_set_up() {
+    let words = words(&Setup::DEFAULT).expect("can be had");
+    assert_eq!(
+        words,
+        ["mine", "--machine=microvm,rtc=on", "--memory", "128", "--listen", "/s"]
+    );
+}
+
+#[rstest]
+#[case(Setup { devices: &["virtio-gpu"], ..Setup::DEFAULT }, "transports of version 1")]
+#[case(Setup { modern: true, ..Setup::DEFAULT }, "transports of version 2")]
+#[case(Setup { cpus: 2, cpus_max: 2, ..Setup::DEFAULT }, "a number of CPUs")]
+#[case(Setup { options: &[("pic", "off")], ..Setup::DEFAULT }, "machine option 'pic'")]
+fn set_up_without_words_is_unavailable(#[case] setup: Setup, #[case] reason: &str) {
+    match words(&setup) {
+        Err(Stop::Unavailable(text)) => assert!(text.contains(reason), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[rstest]
+#[case("name = ", "f.toml:1:8: ")]
+#[case("name = 3", "f.toml:1:8: invalid type: integer `3`, expected a string")]
+#[case(
+    "name = \"x\"\ntitle = \"x\"\nprofiles = []\nwheels = 4",
+    "f.toml:4:1: unknown field `wheels`"
+)]
+#[case("name = \"x\"\nprofiles = []", "f.toml:1:1: missing field `title`")]
+#[case(
+    "name = \"X\"\ntitle = \"x\"\nprofiles = [\"qemu-7.2\"]",
+    "f.toml: name = \"X\": use lower-case"
+)]
+#[case(
+    "name = \"x\"\ntitle = \"x\"\nprofiles = [\"pc\"]",
+    "f.toml: profiles: 'pc' is no profile; choose from microvm-2019"
+)]
+#[case(
+    "name = \"x\"\ntitle = \"x\"\nprofiles = [\"qemu-7.2\"]",
+    "f.toml: nothing to start: add a [[wire]]"
+)]
+#[case(
+    "name = \"x\"\ntitle = \"x\"\nprofiles = [\"qemu-7.2\"]\n[[wire]]\ncommand = []",
+    "f.toml: [[wire]] number 1: command is empty"
+)]
+#[case(
+    "name = \"x\"\ntitle = \"x\"\nprofiles = [\"qemu-7.2\"]\n[[wire]]\ncommand = [\"a\"]\ncaps = [\"wings\"]",
+    "f.toml: [[wire]] number 1: caps: 'wings' is no capability; choose from clock"
+)]
+#[case(
+    "name = \"x\"\ntitle = \"x\"\nprofiles = [\"qemu-7.2\"]\n[[wire]]\ncommand = [\"a\", \"{sock}\"]",
+    "f.toml: [[wire]] number 1: '{sock}' in \"{sock}\" stands for nothing"
+)]
+#[case(
+    "name = \"x\"\ntitle = \"x\"\nprofiles = [\"qemu-7.2\"]\n[[cpu]]\ncommand = [\"a\"]\n[[cpu]]\ncommand = [\"b\"]",
+    "f.toml: [[cpu]] number 2: name = \"\" is taken"
+)]
+fn malformed_file_is_one_line_with_the_place(#[case] text: &str, #[case] start: &str) {
+    let message = Description::parse("f.toml", text).expect_err("malformed").to_string();
+    assert!(message.starts_with(start), "{message}");
+    assert!(!message.contains('\n'), "{message}");
+}

@@ -1,0 +1,209 @@
+//! Depth bus: the reference machine, linked. The only file of the suite that names `vmm`.
+
+use std::sync::Arc;
+
+use vmm::board::config::{Blob, Config, DeviceConfig, DeviceKind, OnOffAuto, round_ram};
+use vmm::board::profile::Profile;
+use vmm::device::Event;
+use vmm::units::Nanos;
+
+use super::date::seconds_of;
+use super::kernel;
+use crate::case::Setup;
+use crate::layout::Layout;
+use crate::machine::{Adapter, Broken, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+
+/// Powers on reference machines.
+pub struct InProcessAdapter;
+
+impl Adapter for InProcessAdapter {
+    fn depth(&self) -> Depth {
+        Depth::Bus
+    }
+
+    fn caps(&self) -> Caps {
+        CAPS
+    }
+
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+        let config = config(setup, layout)?;
+        let mut machine =
+            vmm::machine::Machine::new(&config).map_err(|error| Stop::Unavailable(format!("build it: {error}")))?;
+        machine.watch_lines();
+        let facts = Facts {
+            append: setup.append.map(str::to_owned),
+            kernel_entry: setup.append.map(|_| kernel::ENTRY),
+            ..Facts::default()
+        };
+        Ok(Box::new(InProcess {
+            machine,
+            facts,
+            sent: Vec::new(),
+        }))
+    }
+}
+
+struct InProcess {
+    machine: vmm::machine::Machine,
+    facts: Facts,
+    sent: Vec<u8>,
+}
+
+impl InProcess {
+    /// Takes what the devices told the world, so that the machine's own log stays short.
+    fn collect(&mut self) {
+        for event in self.machine.take_events() {
+            if let Event::SerialOut(byte) = event {
+                self.sent.push(byte);
+            }
+        }
+        let excess = self.sent.len().saturating_sub(SENT_BYTES_MAX);
+        self.sent.drain(..excess);
+    }
+}
+
+impl Machine for InProcess {
+    fn caps(&self) -> Caps {
+        CAPS
+    }
+
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn port_read(&mut self, port: u16, width: Width) -> Result<u32, Stop> {
+        Ok(self.machine.port_read(port, theirs(width)))
+    }
+
+    fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        self.machine.port_write(port, theirs(width), value);
+        self.collect();
+        Ok(())
+    }
+
+    fn load(&mut self, gpa: u64, width: Width) -> Result<u64, Stop> {
+        Ok(self.machine.load(gpa, theirs(width)))
+    }
+
+    fn store(&mut self, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        self.machine.store(gpa, theirs(width), value);
+        self.collect();
+        Ok(())
+    }
+
+    fn read_memory(&mut self, gpa: u64, into: &mut [u8]) -> Result<(), Stop> {
+        self.machine.memory().read(gpa, into).map_err(|error| {
+            let at = gpa.wrapping_add(error.done_bytes as u64);
+            Broken::Transport(format!("read memory: no RAM at {at:#x}")).into()
+        })
+    }
+
+    fn write_memory(&mut self, gpa: u64, from: &[u8]) -> Result<(), Stop> {
+        self.machine.memory().write(gpa, from).map_err(|error| {
+            let at = gpa.wrapping_add(error.done_bytes as u64);
+            Broken::Transport(format!("write memory: no RAM at {at:#x}")).into()
+        })
+    }
+
+    fn advance(&mut self, by_ns: u64) -> Result<(), Stop> {
+        let then = self.machine.now().saturating_add(Nanos(by_ns));
+        self.machine.advance_to(then);
+        self.collect();
+        Ok(())
+    }
+
+    fn line_events(&mut self) -> Result<Vec<LineEvent>, Stop> {
+        let changes = self.machine.take_line_changes().into_iter();
+        Ok(changes
+            .map(|change| LineEvent {
+                gsi: change.gsi,
+                level: change.level,
+            })
+            .collect())
+    }
+
+    fn host(&mut self, action: &HostAction) -> Result<(), Stop> {
+        Err(Stop::Unsupported(action.caps()))
+    }
+
+    fn serial_output(&mut self) -> Result<Vec<u8>, Stop> {
+        self.collect();
+        Ok(std::mem::take(&mut self.sent))
+    }
+
+    fn reset(&mut self) -> Result<(), Stop> {
+        self.machine.reset();
+        self.collect();
+        Ok(())
+    }
+
+    fn post_mortem(&mut self) -> String {
+        self.machine.inspect().to_string()
+    }
+}
+
+fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
+    let lacks = |what: String| Stop::Unavailable(format!("the reference machine has no {what}"));
+    let profile = Profile::by_name(layout.profile).ok_or_else(|| lacks(format!("profile '{}'", layout.profile)))?;
+    let mut config = Config::new(profile);
+    config.ram_bytes =
+        round_ram(setup.ram_bytes).ok_or_else(|| lacks(format!("RAM of {:#x} bytes", setup.ram_bytes)))?;
+    config.max_ram_below_4g = setup.max_ram_below_4g;
+    config.cpus = setup.cpus;
+    config.cpus_max = setup.cpus_max;
+    config.virtio_modern = setup.modern;
+    config.rtc_start_seconds = seconds_of(setup.rtc_base).ok_or_else(|| lacks(format!("date '{}'", setup.rtc_base)))?;
+    for &(name, value) in setup.options {
+        let switch = match value {
+            "on" => OnOffAuto::On,
+            "off" => OnOffAuto::Off,
+            "auto" => OnOffAuto::Auto,
+            _ => return Err(lacks(format!("value '{value}' for option '{name}'"))),
+        };
+        match name {
+            "pic" => config.pic = switch,
+            "pit" => config.pit = switch,
+            "rtc" => config.rtc = switch,
+            "isa-serial" => config.isa_serial = switch.unless_off(),
+            "x-option-roms" => config.x_option_roms = switch.unless_off(),
+            "auto-kernel-cmdline" => config.auto_kernel_cmdline = switch.unless_off(),
+            _ => return Err(lacks(format!("option '{name}'"))),
+        }
+    }
+    for &device in setup.devices {
+        let kind = match device {
+            "virtio-rng" => DeviceKind::Rng,
+            _ => return Err(lacks(format!("device '{device}'"))),
+        };
+        config.devices.push(DeviceConfig { kind, transport: None });
+    }
+    if let Some(append) = setup.append {
+        config.append = append.to_owned();
+        config.kernel = Some(Blob {
+            name: "kernel.elf".to_owned(),
+            bytes: Arc::from(kernel::pvh_kernel()),
+        });
+    }
+    Ok(config)
+}
+
+fn theirs(width: Width) -> vmm::units::Width {
+    match width {
+        Width::Byte => vmm::units::Width::Byte,
+        Width::Word => vmm::units::Width::Word,
+        Width::Dword => vmm::units::Width::Dword,
+        Width::Qword => vmm::units::Width::Qword,
+    }
+}
+
+/// Most bytes kept of what the serial port sent; the oldest go first.
+const SENT_BYTES_MAX: usize = 1 << 20;
+
+const CAPS: Caps = Caps::CLOCK
+    .with(Caps::LINES)
+    .with(Caps::SERIAL)
+    .with(Caps::SERIAL_INPUT)
+    .with(Caps::SERIAL_OUTPUT)
+    .with(Caps::RESET)
+    .with(Caps::QUEUES)
+    .with(Caps::FROZEN);

@@ -1,0 +1,57 @@
+//! The smallest files a VMM accepts as kernel and firmware, made here so that no build stands before the depths that
+//! need no guest code.
+//!
+//! Source: ELF-64 object file format; Xen's PVH boot protocol, "x86/HVM direct boot ABI" (note 18, PHYS32_ENTRY).
+
+/// Entry point of [`pvh_kernel`], guest-physical.
+pub const ENTRY: u64 = 0x10_0000;
+
+/// A static ELF64 with a PVH note whose code halts.
+pub fn pvh_kernel() -> Vec<u8> {
+    let mut file = Vec::new();
+    // Identification: 64 bits, little endian, version 1.
+    file.extend([0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    // Executable, x86-64, version 1.
+    file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    file.extend(ENTRY.to_le_bytes());
+    file.extend(HEADER_LENGTH.to_le_bytes());
+    // No sections, no flags.
+    file.extend([0; 12]);
+    // Lengths of header and program headers, two of these, no section headers.
+    file.extend([64, 0, 56, 0, 2, 0, 64, 0, 0, 0, 0, 0]);
+    // The code: loadable, readable and executable.
+    program_header(&mut file, 1, 5, CODE_AT, ENTRY, CODE.len() as u64, 0x1000);
+    program_header(&mut file, 4, 4, NOTE_AT, 0, NOTE.len() as u64, 4);
+    debug_assert_eq!(file.len() as u64, NOTE_AT);
+    file.extend(NOTE);
+    file.resize(CODE_AT as usize, 0);
+    file.extend(CODE);
+    file
+}
+
+/// A firmware of 64 KiB whose reset vector halts, so that devices live while no guest code runs.
+pub fn halt_bios() -> Vec<u8> {
+    let mut file = vec![0; 64 << 10];
+    file[0xfff0..0xfff4].copy_from_slice(&CODE);
+    file
+}
+
+fn program_header(file: &mut Vec<u8>, kind: u32, flags: u32, at: u64, address: u64, length: u64, align: u64) {
+    file.extend(kind.to_le_bytes());
+    file.extend(flags.to_le_bytes());
+    for field in [at, address, address, length, length, align] {
+        file.extend(field.to_le_bytes());
+    }
+}
+
+/// `cli; hlt; jmp` back to the `hlt`, in 16 and in 32 bits.
+const CODE: [u8; 4] = [0xfa, 0xf4, 0xeb, 0xfd];
+
+/// Owner "Xen", type 18, the entry point in 32 bits.
+const NOTE: [u8; 20] = [
+    4, 0, 0, 0, 4, 0, 0, 0, 18, 0, 0, 0, b'X', b'e', b'n', 0, 0x00, 0x00, 0x10, 0x00,
+];
+
+const HEADER_LENGTH: u64 = 64;
+const NOTE_AT: u64 = HEADER_LENGTH + 2 * 56;
+const CODE_AT: u64 = 0x1000;

@@ -1,0 +1,356 @@
+//! Subjects: what is tested, and how it is started at each depth.
+
+pub mod check;
+pub mod date;
+pub mod description;
+pub mod in_process;
+pub mod kernel;
+pub mod mutant;
+pub mod null;
+pub mod process;
+mod qmp;
+pub mod qtest;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::expectation::{Entry, Expectations};
+use crate::layout::Layout;
+use crate::machine::{Adapter, Caps, Depth};
+use crate::verdict::Verdict;
+use description::{Description, DescriptionError, Launch, Linked, Usage};
+use mutant::{MUTANTS, Mutant, MutantAdapter};
+
+/// A subject, ready to be asked for adapters.
+pub struct Subject {
+    /// The description.
+    pub description: Arc<Description>,
+    /// How it was asked for: the name or the path.
+    pub asked_as: String,
+    mutant: Option<&'static Mutant>,
+}
+
+/// One column of a report: a subject at one depth as one profile.
+pub struct Lane {
+    /// The subject's name.
+    pub subject: String,
+    /// The depth.
+    pub depth: Depth,
+    /// The profile.
+    pub layout: &'static Layout,
+    /// How it is started, the first choice first; a case goes to the first that can take it.
+    pub ways: Vec<Way>,
+}
+
+/// One way of starting a lane's subject.
+pub struct Way {
+    /// Its name in the subject file; empty when there is only one.
+    pub name: String,
+    /// The adapter, or why this host has none.
+    pub adapter: Result<Box<dyn Adapter>, String>,
+    /// How starting it went so far.
+    pub health: Health,
+}
+
+/// How starting a subject went so far: one that never starts is given up after [`Health::FAILURES_MAX`] attempts.
+#[derive(Default)]
+pub struct Health {
+    started: AtomicBool,
+    failures: AtomicU32,
+    last: Mutex<String>,
+}
+
+/// Which lanes are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Depths; empty means all.
+    pub depths: Vec<Depth>,
+    /// Profiles; empty means the subject's first, and at depth bus all of them.
+    pub profiles: Vec<&'static Layout>,
+    /// Only the way of this name.
+    pub way: Option<String>,
+    /// Folder with the guest images.
+    pub images: Option<PathBuf>,
+}
+
+impl Subject {
+    /// Finds a subject: one of the suite's own by name, or a file by its path.
+    ///
+    /// # Errors
+    /// [`DescriptionError`] for a name that is none and a file that cannot be used.
+    pub fn find(name: &str) -> Result<Subject, DescriptionError> {
+        if let Some(bug) = name.strip_prefix(MUTANT_PREFIX) {
+            return Subject::mutant(name, bug);
+        }
+        let description = match BUILT_IN.iter().find(|(own, _)| *own == name) {
+            Some((own, text)) => Description::parse(&format!("conformance/subjects/{own}.toml"), text)?,
+            None if name.ends_with(".toml") || name.contains('/') => Description::read(Path::new(name))?,
+            None => {
+                let names: Vec<_> = BUILT_IN.iter().map(|(own, _)| *own).collect();
+                return Err(DescriptionError {
+                    place: format!("--subject {name}"),
+                    problem: format!(
+                        "no such subject; choose from {}, mutant:NAME or give a FILE.toml",
+                        names.join(", ")
+                    ),
+                });
+            }
+        };
+        Ok(Subject {
+            description: Arc::new(description),
+            asked_as: name.to_owned(),
+            mutant: None,
+        })
+    }
+
+    /// What is known of it beyond a file: a mutant fails the case that hunts it, and may fail others.
+    pub fn own_expectations(&self) -> Option<Expectations> {
+        let mutant = self.mutant?;
+        let caught = "the case that hunts this bug";
+        let entries = vec![
+            Entry::new(mutant.case, &[Verdict::Fail], caught),
+            Entry::new("*", &Verdict::ALL, "the machine has a bug"),
+        ];
+        Some(Expectations {
+            place: format!("subject {}", self.asked_as),
+            entries,
+        })
+    }
+
+    fn mutant(name: &str, bug: &str) -> Result<Subject, DescriptionError> {
+        let mutant = Mutant::by_name(bug).ok_or_else(|| {
+            let names: Vec<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+            DescriptionError {
+                place: format!("--subject {name}"),
+                problem: format!("no such mutant; choose from {}", names.join(", ")),
+            }
+        })?;
+        let text = BUILT_IN[0].1;
+        let reference = Description::parse("conformance/subjects/reference.toml", text)?;
+        let description = Description {
+            name: name.to_owned(),
+            title: mutant.title.to_owned(),
+            profiles: reference.profiles[..1].to_vec(),
+            wire: Vec::new(),
+            cpu: Vec::new(),
+            guest: Vec::new(),
+            ..reference
+        };
+        Ok(Subject {
+            description: Arc::new(description),
+            asked_as: name.to_owned(),
+            mutant: Some(mutant),
+        })
+    }
+
+    /// The lanes that are wanted and that the subject has.
+    ///
+    /// # Errors
+    /// Says what of the wish the subject cannot fulfil.
+    pub fn lanes(&self, wanted: &Wanted) -> Result<Vec<Lane>, String> {
+        let mut lanes = Vec::new();
+        for depth in Depth::ALL {
+            if !wanted.depths.is_empty() && !wanted.depths.contains(&depth) {
+                continue;
+            }
+            for layout in self.profiles(depth, &wanted.profiles) {
+                lanes.extend(self.lanes_at(depth, layout, wanted)?);
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// The first line of what its version command prints.
+    pub fn version(&self) -> Option<String> {
+        let (program, arguments) = self.description.version.split_first()?;
+        let output = Command::new(process::find_program(program))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().next().map(|line| line.trim().to_owned())
+    }
+
+    fn profiles(&self, depth: Depth, wanted: &[&'static Layout]) -> Vec<&'static Layout> {
+        let own = self.description.profiles.iter();
+        let own: Vec<_> = own.filter_map(|name| Layout::by_name(name)).collect();
+        if !wanted.is_empty() {
+            return own.into_iter().filter(|layout| wanted.contains(layout)).collect();
+        }
+        // In process a machine costs microseconds, so all profiles are looked at.
+        let count = if depth == Depth::Bus { own.len() } else { 1 };
+        own.into_iter().take(count).collect()
+    }
+
+    fn lanes_at(&self, depth: Depth, layout: &'static Layout, wanted: &Wanted) -> Result<Vec<Lane>, String> {
+        let lane = |ways| Lane {
+            subject: self.description.name.clone(),
+            depth,
+            layout,
+            ways,
+        };
+        if depth == Depth::Bus {
+            let adapter: Option<Box<dyn Adapter>> = match self.description.bus {
+                Some(Linked::InProcess) if let Some(mutant) = self.mutant => Some(Box::new(MutantAdapter::new(mutant))),
+                Some(Linked::InProcess) => Some(Box::new(in_process::InProcessAdapter)),
+                Some(Linked::Null) => Some(Box::new(null::NullAdapter)),
+                None => None,
+            };
+            let ways = adapter.map(|adapter| vec![Way::new("", Ok(adapter))]);
+            return Ok(ways.into_iter().map(lane).collect());
+        }
+        let launches = self.description.launches(depth);
+        let mut lanes = Vec::new();
+        for (index, launch) in launches.iter().enumerate() {
+            let first = match &wanted.way {
+                Some(name) => launch.name == *name,
+                None => launch.usage == Usage::Always,
+            };
+            if !first {
+                continue;
+            }
+            let mut ways = vec![self.way(depth, launch, wanted)?];
+            if wanted.way.is_none() {
+                for later in &launches[index + 1..] {
+                    if later.usage == Usage::Fallback {
+                        ways.push(self.way(depth, later, wanted)?);
+                    }
+                }
+            }
+            lanes.push(lane(ways));
+        }
+        Ok(lanes)
+    }
+
+    fn way(&self, depth: Depth, launch: &Launch, wanted: &Wanted) -> Result<Way, String> {
+        let adapter: Result<Box<dyn Adapter>, String> = match launch.missing_need() {
+            Some(problem) => Err(problem),
+            None if !process::is_there(&launch.command[0]) => Err(format!(
+                "'{}' is neither beside this program nor in PATH",
+                launch.command[0]
+            )),
+            None => match depth {
+                Depth::Wire => {
+                    let description = Arc::clone(&self.description);
+                    let adapter = qtest::QtestAdapter::new(description, launch.clone())?;
+                    Ok(Box::new(adapter))
+                }
+                Depth::Bus | Depth::Cpu | Depth::Guest => Err(format!("depth {depth} has no adapter yet")),
+            },
+        };
+        Ok(Way::new(&launch.name, adapter))
+    }
+}
+
+impl Way {
+    /// A way that was not tried yet.
+    pub fn new(name: &str, adapter: Result<Box<dyn Adapter>, String>) -> Way {
+        Way {
+            name: name.to_owned(),
+            adapter,
+            health: Health::default(),
+        }
+    }
+}
+
+impl Health {
+    /// Failed starts after which no more are tried, unless one succeeded.
+    pub const FAILURES_MAX: u32 = 4;
+
+    /// Notes a start.
+    pub fn note(&self, failure: Option<&str>) {
+        match failure {
+            None => self.started.store(true, Ordering::Relaxed),
+            Some(text) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                text.clone_into(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+    }
+
+    /// Why it is not tried any more, if so.
+    pub fn given_up(&self) -> Option<String> {
+        let hopeless =
+            !self.started.load(Ordering::Relaxed) && Health::FAILURES_MAX <= self.failures.load(Ordering::Relaxed);
+        hopeless.then(|| self.last.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Whether it ever started.
+    pub fn has_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was tried and never started; the text is that of the last attempt.
+    pub fn never_started(&self) -> Option<String> {
+        let tried = self.failures.load(Ordering::Relaxed) != 0;
+        (tried && !self.started.load(Ordering::Relaxed))
+            .then(|| self.last.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl Lane {
+    /// Why nothing of it can be started on this host, if so.
+    pub fn unavailable(&self) -> Option<String> {
+        let reasons: Result<Vec<_>, ()> = self
+            .ways
+            .iter()
+            .map(|way| way.adapter.as_ref().err().ok_or(()))
+            .collect();
+        let reasons = reasons.ok()?;
+        Some(
+            reasons
+                .first()
+                .map_or("there is no way to start it", |reason| reason.as_str())
+                .to_owned(),
+        )
+    }
+
+    /// `subject/depth/profile`, with the way's name when there is one.
+    pub fn title(&self) -> String {
+        let way = self.ways.first().map(|way| way.name.as_str()).unwrap_or_default();
+        let dot = if way.is_empty() { "" } else { "." };
+        format!("{}/{}{dot}{way}/{}", self.subject, self.depth, self.layout.profile)
+    }
+
+    /// What a case can hope for at best.
+    pub fn caps(&self) -> Caps {
+        let adapters = self.ways.iter().filter_map(|way| way.adapter.as_ref().ok());
+        adapters.fold(Caps::NONE, |caps, adapter| caps.with(adapter.caps()))
+    }
+}
+
+/// Mutants are asked for as `mutant:NAME`.
+const MUTANT_PREFIX: &str = "mutant:";
+
+/// The suite's own subjects, the reference first.
+const BUILT_IN: [(&str, &str); 3] = [
+    ("reference", include_str!("../../subjects/reference.toml")),
+    ("qemu", include_str!("../../subjects/qemu.toml")),
+    ("null", include_str!("../../subjects/null.toml")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_subjects_parse_and_carry_their_name() {
+        for (name, _) in BUILT_IN {
+            let subject = Subject::find(name).expect(name);
+            assert_eq!(subject.description.name, name);
+            subject.lanes(&Wanted::default()).expect(name);
+        }
+    }
+
+    #[test]
+    fn unknown_subject_names_the_choice() {
+        let error = Subject::find("qmeu").err().expect("no such subject").to_string();
+        assert_eq!(
+            error,
+            "--subject qmeu: no such subject; choose from reference, qemu, null, mutant:NAME or give a FILE.toml"
+        );
+    }
+}

@@ -1,0 +1,400 @@
+//! The reference machine with one named bug: the case that hunts it must fail.
+//!
+//! A bug is a filter between the probe and the machine. Each is one that a real VMM had, or the kind of it; `case` is
+//! the case that must catch it.
+
+use super::in_process::InProcessAdapter;
+use crate::case::Setup;
+use crate::layout::Layout;
+use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+
+/// One bug.
+pub struct Mutant {
+    /// Its name: `--subject mutant:NAME`.
+    pub name: &'static str,
+    /// What is wrong, one sentence.
+    pub title: &'static str,
+    /// The case that must catch it.
+    pub case: &'static str,
+    make: fn(&Layout) -> Box<dyn Bug>,
+}
+
+/// What a bug does to the conversation. Everything it leaves out passes through.
+trait Bug {
+    /// Changes the machine that is asked for.
+    fn setup(&self, setup: &mut Setup) {
+        let _ = setup;
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        inner.port_read(port, width)
+    }
+
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        inner.port_write(port, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        inner.load(gpa, width)
+    }
+
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)
+    }
+
+    fn line_events(&mut self, inner: &mut dyn Machine) -> Result<Vec<LineEvent>, Stop> {
+        inner.line_events()
+    }
+
+    fn reset(&mut self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        inner.reset()
+    }
+}
+
+/// All mutants, by name.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "cmdline-irq-off-by-one",
+        title: "The command line announces each transport one interrupt too high.",
+        case: "cmdline/devices/one",
+        make: |_| Box::<CmdlineIrq>::default(),
+    },
+    Mutant {
+        name: "cmos-extended-memory-not-clipped",
+        title: "The CMOS says 64 MiB more than there is below 4 GiB.",
+        case: "cmos/memory-size/128m",
+        make: |_| Box::<CmosMemory>::default(),
+    },
+    Mutant {
+        name: "fw-cfg-data-reads-past-end",
+        title: "Reading an unknown item gives all ones.",
+        case: "fw-cfg/data/unknown-item",
+        make: |_| Box::<UnknownItem>::default(),
+    },
+    Mutant {
+        name: "fw-cfg-dma-address-kept",
+        title: "The high half of the DMA address is kept after a transfer.",
+        case: "fw-cfg-dma/address/used-once",
+        make: |_| Box::<DmaAddressKept>::default(),
+    },
+    Mutant {
+        name: "fw-cfg-dma-error-hidden",
+        title: "A DMA transfer that failed reports success.",
+        case: "fw-cfg-dma/write/read-only-item",
+        make: |_| Box::<DmaErrorHidden>::default(),
+    },
+    Mutant {
+        name: "fw-cfg-select-keeps-offset",
+        title: "Selecting the item that is selected already does not begin at its start.",
+        case: "fw-cfg/selector/resets-offset",
+        make: |_| Box::<SelectKeepsOffset>::default(),
+    },
+    Mutant {
+        name: "keyboard-controller-answers",
+        title: "There is something at port 0x64.",
+        case: "absent/ports/keyboard-controller",
+        make: |_| Box::new(Keyboard),
+    },
+    Mutant {
+        name: "memory-hole-reads-ones",
+        title: "Memory where nobody is reads all ones.",
+        case: "absent/memory/reads-zero",
+        make: |_| Box::new(HoleReadsOnes),
+    },
+    Mutant {
+        name: "ram-split-at-1g",
+        title: "RAM splits at 1 GiB.",
+        case: "memory-map/e820/4g",
+        make: |_| Box::new(SplitAt1g),
+    },
+    Mutant {
+        name: "vga-hole",
+        title: "RAM has a hole for a display at 0xa0000.",
+        case: "memory-map/ram/vga-hole-is-memory",
+        make: |_| Box::new(VgaHole),
+    },
+];
+
+/// Powers on reference machines with one bug.
+pub struct MutantAdapter {
+    mutant: &'static Mutant,
+}
+
+impl MutantAdapter {
+    /// An adapter for one bug.
+    pub fn new(mutant: &'static Mutant) -> MutantAdapter {
+        MutantAdapter { mutant }
+    }
+}
+
+impl Mutant {
+    /// The mutant of that name.
+    pub fn by_name(name: &str) -> Option<&'static Mutant> {
+        MUTANTS.iter().find(|mutant| mutant.name == name)
+    }
+}
+
+impl Adapter for MutantAdapter {
+    fn depth(&self) -> Depth {
+        Depth::Bus
+    }
+
+    fn caps(&self) -> Caps {
+        InProcessAdapter.caps()
+    }
+
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+        let bug = (self.mutant.make)(layout);
+        let mut setup = setup.clone();
+        bug.setup(&mut setup);
+        let inner = InProcessAdapter.boot(&setup, layout)?;
+        Ok(Box::new(Mutated { inner, bug }))
+    }
+}
+
+struct Mutated {
+    inner: Box<dyn Machine>,
+    bug: Box<dyn Bug>,
+}
+
+impl Machine for Mutated {
+    fn caps(&self) -> Caps {
+        self.inner.caps()
+    }
+
+    fn facts(&self) -> &Facts {
+        self.inner.facts()
+    }
+
+    fn port_read(&mut self, port: u16, width: Width) -> Result<u32, Stop> {
+        self.bug.port_read(self.inner.as_mut(), port, width)
+    }
+
+    fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        self.bug.port_write(self.inner.as_mut(), port, width, value)
+    }
+
+    fn load(&mut self, gpa: u64, width: Width) -> Result<u64, Stop> {
+        self.bug.load(self.inner.as_mut(), gpa, width)
+    }
+
+    fn store(&mut self, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        self.bug.store(self.inner.as_mut(), gpa, width, value)
+    }
+
+    fn read_memory(&mut self, gpa: u64, into: &mut [u8]) -> Result<(), Stop> {
+        self.inner.read_memory(gpa, into)
+    }
+
+    fn write_memory(&mut self, gpa: u64, from: &[u8]) -> Result<(), Stop> {
+        self.inner.write_memory(gpa, from)
+    }
+
+    fn port_read_string(&mut self, port: u16, width: Width, count: u16) -> Result<Vec<u8>, Stop> {
+        self.inner.port_read_string(port, width, count)
+    }
+
+    fn port_write_string(&mut self, port: u16, width: Width, bytes: &[u8]) -> Result<(), Stop> {
+        self.inner.port_write_string(port, width, bytes)
+    }
+
+    fn advance(&mut self, by_ns: u64) -> Result<(), Stop> {
+        self.inner.advance(by_ns)
+    }
+
+    fn line_events(&mut self) -> Result<Vec<LineEvent>, Stop> {
+        self.bug.line_events(self.inner.as_mut())
+    }
+
+    fn host(&mut self, action: &HostAction) -> Result<(), Stop> {
+        self.inner.host(action)
+    }
+
+    fn serial_output(&mut self) -> Result<Vec<u8>, Stop> {
+        self.inner.serial_output()
+    }
+
+    fn reset(&mut self) -> Result<(), Stop> {
+        self.bug.reset(self.inner.as_mut())
+    }
+
+    fn post_mortem(&mut self) -> String {
+        self.inner.post_mortem()
+    }
+}
+
+#[derive(Default)]
+struct CmdlineIrq {
+    key: u32,
+    last: u32,
+}
+
+impl Bug for CmdlineIrq {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::FW_CFG_SELECTOR {
+            self.key = value;
+        }
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        let irq_begins = (port, self.key, self.last) == (reg::FW_CFG_DATA, reg::KEY_CMDLINE, u32::from(b':'));
+        self.last = value;
+        Ok(if irq_begins { value + 1 } else { value })
+    }
+}
+
+#[derive(Default)]
+struct CmosMemory {
+    index: u32,
+}
+
+impl Bug for CmosMemory {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::CMOS_INDEX {
+            self.index = value & 0x7f;
+        }
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        let high_byte = (port, self.index) == (reg::CMOS_DATA, reg::CMOS_MEMORY_ABOVE_16M_HIGH);
+        Ok(if high_byte { value.wrapping_add(4) & 0xff } else { value })
+    }
+}
+
+#[derive(Default)]
+struct UnknownItem {
+    key: u32,
+}
+
+impl Bug for UnknownItem {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::FW_CFG_SELECTOR {
+            self.key = value;
+        }
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        let nothing = port == reg::FW_CFG_DATA && value == 0 && reg::KEYS_UNUSED_FROM <= self.key & 0x3fff;
+        Ok(if nothing { width.mask() as u32 } else { value })
+    }
+}
+
+#[derive(Default)]
+struct DmaAddressKept {
+    high: u32,
+}
+
+impl Bug for DmaAddressKept {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        match port {
+            reg::FW_CFG_DMA_HIGH => self.high = value,
+            reg::FW_CFG_DMA_LOW => inner.port_write(reg::FW_CFG_DMA_HIGH, Width::Dword, self.high)?,
+            _ => {}
+        }
+        inner.port_write(port, width, value)
+    }
+}
+
+#[derive(Default)]
+struct DmaErrorHidden {
+    high: u32,
+}
+
+impl Bug for DmaErrorHidden {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        inner.port_write(port, width, value)?;
+        match port {
+            reg::FW_CFG_DMA_HIGH => self.high = value,
+            reg::FW_CFG_DMA_LOW => {
+                let gpa = u64::from(self.high.swap_bytes()) << 32 | u64::from(value.swap_bytes());
+                self.high = 0;
+                let mut control = [0; 4];
+                // A descriptor that is not in memory has no control word.
+                if inner.read_memory(gpa, &mut control).is_ok() && u32::from_be_bytes(control) == 1 {
+                    inner.write_memory(gpa, &[0; 4])?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct SelectKeepsOffset {
+    key: Option<u32>,
+}
+
+impl Bug for SelectKeepsOffset {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::FW_CFG_SELECTOR {
+            if self.key == Some(value) {
+                return Ok(());
+            }
+            self.key = Some(value);
+        }
+        inner.port_write(port, width, value)
+    }
+}
+
+struct Keyboard;
+
+impl Bug for Keyboard {
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        // Status: self-test passed, nothing in the buffers.
+        Ok(if port == reg::KEYBOARD_STATUS { 0x14 } else { value })
+    }
+}
+
+struct HoleReadsOnes;
+
+impl Bug for HoleReadsOnes {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let hole = (0xd000_0000..0xfe00_0000).contains(&gpa);
+        Ok(if hole && value == 0 { width.mask() } else { value })
+    }
+}
+
+struct SplitAt1g;
+
+impl Bug for SplitAt1g {
+    fn setup(&self, setup: &mut Setup) {
+        setup.max_ram_below_4g = setup.max_ram_below_4g.or(Some(1 << 30));
+    }
+}
+
+struct VgaHole;
+
+impl Bug for VgaHole {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        Ok(if (0xa_0000..0xc_0000).contains(&gpa) {
+            width.mask()
+        } else {
+            value
+        })
+    }
+}
+
+/// Ports and numbers that bugs look at, from the same documents as the cases.
+mod reg {
+    pub(super) const CMOS_INDEX: u16 = 0x70;
+    pub(super) const CMOS_DATA: u16 = 0x71;
+    pub(super) const CMOS_MEMORY_ABOVE_16M_HIGH: u32 = 0x35;
+    pub(super) const KEYBOARD_STATUS: u16 = 0x64;
+    pub(super) const FW_CFG_SELECTOR: u16 = 0x510;
+    pub(super) const FW_CFG_DATA: u16 = 0x511;
+    pub(super) const FW_CFG_DMA_HIGH: u16 = 0x514;
+    pub(super) const FW_CFG_DMA_LOW: u16 = 0x518;
+    pub(super) const KEY_CMDLINE: u32 = 0x15;
+    /// Keys from here on name nothing on this machine, but for the files and the architecture's own.
+    pub(super) const KEYS_UNUSED_FROM: u32 = 0x80;
+}

