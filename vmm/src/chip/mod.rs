@@ -4,5 +4,6 @@ pub mod boot_mark;
 pub mod debug_exit;
 pub mod fw_cfg;
 pub mod ioapic;
+pub mod pit;
 pub mod rtc;
 pub mod serial;
