@@ -4,6 +4,7 @@ pub mod boot_mark;
 pub mod debug_exit;
 pub mod fw_cfg;
 pub mod ioapic;
+pub mod pic;
 pub mod pit;
 pub mod rtc;
 pub mod serial;

@@ -1,53 +1,17 @@
 use super::*;
-use crate::irq::Lines;
-use crate::memory::Memory;
+use crate::device::laws::{Bench, check_laws};
 
-/// An IOAPIC with the world around it.
-struct Bench {
-    ioapic: Ioapic,
-    lines: Lines,
-    memory: Memory,
-    events: Vec<Event>,
-    now: Nanos,
+fn bench() -> Bench<Ioapic> {
+    Bench::new(Ioapic::new())
 }
 
-impl Bench {
-    fn new() -> Bench {
-        Bench {
-            ioapic: Ioapic::new(),
-            lines: Lines::default(),
-            memory: Memory::new(&[(0, 0x1000)]).expect("4 KiB fit"),
-            events: Vec::new(),
-            now: Nanos(0),
-        }
-    }
-
-    fn call<R>(&mut self, f: impl FnOnce(&mut Ioapic, &mut Ctx<'_>) -> R) -> R {
-        let mut ctx = Ctx {
-            now: self.now,
-            lines: &mut self.lines,
-            memory: &self.memory,
-            events: &mut self.events,
-        };
-        f(&mut self.ioapic, &mut ctx)
-    }
-
+impl Bench<Ioapic> {
     fn load(&mut self, offset: u64, width: Width) -> u64 {
-        let at = Access {
-            region: 0,
-            offset,
-            width,
-        };
-        self.call(|ioapic, ctx| ioapic.read(at, ctx))
+        self.read(Space::Mmio, BASE + offset, width)
     }
 
     fn store(&mut self, offset: u64, width: Width, value: u64) {
-        let at = Access {
-            region: 0,
-            offset,
-            width,
-        };
-        self.call(|ioapic, ctx| ioapic.write(at, value, ctx));
+        self.write(Space::Mmio, BASE + offset, width, value);
     }
 
     fn register(&mut self, select: u8) -> u64 {
@@ -70,11 +34,11 @@ impl Bench {
     }
 
     fn line(&mut self, gsi: u8, level: bool) {
-        self.call(|ioapic, ctx| ioapic.line(gsi, level, ctx));
+        self.with(|ioapic, ctx| ioapic.line(gsi, level, ctx));
     }
 
     fn eoi(&mut self, vector: u8) {
-        self.call(|ioapic, ctx| ioapic.eoi(vector, ctx));
+        self.with(|ioapic, ctx| ioapic.eoi(vector, ctx));
     }
 
     fn messages(&mut self) -> Vec<u32> {
@@ -82,7 +46,7 @@ impl Bench {
             Event::Msi { data, .. } => data,
             other => panic!("an IOAPIC sends messages only, not {other:?}"),
         };
-        std::mem::take(&mut self.events).into_iter().map(take).collect()
+        self.take_events().into_iter().map(take).collect()
     }
 }
 
@@ -94,8 +58,13 @@ const LEVEL: u64 = reg::TRIGGER_MODE;
 const LEVEL_ASSERT: u32 = 0xc000;
 
 #[test]
+fn laws_hold() {
+    check_laws(Ioapic::new);
+}
+
+#[test]
 fn power_on_registers() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     assert_eq!(bench.register(0x00), 0);
     assert_eq!(bench.register(0x01), 0x0017_0020, "24 pins, version 0x20");
     assert_eq!(bench.register(0x02), 0);
@@ -113,7 +82,7 @@ fn power_on_registers() {
 
 #[test]
 fn every_register_keeps_only_its_writable_bits() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     for select in 0..=0xff {
         bench.set_register(select, 0xffff_ffff);
         let expected = match select {
@@ -130,7 +99,7 @@ fn every_register_keeps_only_its_writable_bits() {
 
 #[test]
 fn arbitration_register_write_is_ignored() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.set_register(0x00, 0x0500_0000);
     bench.set_register(0x02, 0x0a00_0000);
     assert_eq!((bench.register(0x00), bench.register(0x02)), (0x0500_0000, 0x0500_0000));
@@ -138,7 +107,7 @@ fn arbitration_register_write_is_ignored() {
 
 #[test]
 fn select_takes_any_width_and_keeps_8_bits() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.store(0, Width::Byte, 0x12);
     assert_eq!(bench.load(0, Width::Dword), 0x12);
     bench.store(0, Width::Word, 0x3413);
@@ -149,7 +118,7 @@ fn select_takes_any_width_and_keeps_8_bits() {
 
 #[test]
 fn window_answers_double_words_only() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.store(0, Width::Byte, 1);
     assert_eq!(bench.load(0x10, Width::Byte), 0);
     assert_eq!(bench.load(0x10, Width::Word), 0);
@@ -161,13 +130,13 @@ fn window_answers_double_words_only() {
 
 #[test]
 fn registers_repeat_every_256_bytes() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     for alias in (0..LENGTH).step_by(0x100) {
         bench.store(alias, Width::Dword, 1);
         assert_eq!(bench.load(alias + 0x10, Width::Dword), 0x0017_0020, "alias {alias:#x}");
     }
     let registers = [reg::IOREGSEL, reg::IOWIN];
-    for offset in (0..0x100).filter(|offset| !registers.contains(offset)) {
+    for offset in (0..0x100).step_by(4).filter(|offset| !registers.contains(offset)) {
         assert_eq!(
             bench.load(offset, Width::Dword),
             0,
@@ -178,7 +147,7 @@ fn registers_repeat_every_256_bytes() {
 
 #[test]
 fn edge_rise_sends_one_message_and_sets_no_remote_irr() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.set_register(0x10 + 2 * 4 + 1, 0x0300_0000);
     bench.program(4, 0x31);
     bench.line(4, true);
@@ -201,7 +170,7 @@ fn edge_rise_sends_one_message_and_sets_no_remote_irr() {
 
 #[test]
 fn masked_edge_is_dropped() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(4, MASKED | 0x31);
     bench.line(4, true);
     bench.program(4, 0x31);
@@ -210,7 +179,7 @@ fn masked_edge_is_dropped() {
 
 #[test]
 fn gsi_0_arrives_on_pin_2() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(0, 0x30);
     bench.program(2, 0x32);
     bench.line(0, true);
@@ -219,7 +188,7 @@ fn gsi_0_arrives_on_pin_2() {
 
 #[test]
 fn message_carries_destination_and_modes() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.set_register(0x10 + 2 * 9 + 1, 0xa5ff_ffff);
     bench.program(9, 0x0940);
     bench.line(9, true);
@@ -232,7 +201,7 @@ fn message_carries_destination_and_modes() {
 
 #[test]
 fn level_interrupt_waits_for_its_eoi() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(5, LEVEL | 0x35);
     bench.line(5, true);
     assert_eq!(bench.messages(), [LEVEL_ASSERT | 0x35]);
@@ -256,7 +225,7 @@ fn level_interrupt_waits_for_its_eoi() {
 
 #[test]
 fn eoi_register_takes_the_low_byte_of_a_double_word() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(5, LEVEL | 0x35);
     bench.line(5, true);
     bench.store(0x40, Width::Byte, 0x35);
@@ -269,7 +238,7 @@ fn eoi_register_takes_the_low_byte_of_a_double_word() {
 
 #[test]
 fn eoi_ends_every_pin_with_the_vector() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     for pin in [6, 7] {
         bench.program(pin, LEVEL | 0x50);
         bench.line(pin, true);
@@ -284,7 +253,7 @@ fn eoi_ends_every_pin_with_the_vector() {
 
 #[test]
 fn masked_level_is_delivered_when_unmasked() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(5, MASKED | LEVEL | 0x35);
     bench.line(5, true);
     assert_eq!(bench.messages(), NONE);
@@ -298,7 +267,7 @@ fn masked_level_is_delivered_when_unmasked() {
 
 #[test]
 fn masked_level_that_fell_is_forgotten() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(5, MASKED | LEVEL | 0x35);
     bench.line(5, true);
     bench.line(5, false);
@@ -308,7 +277,7 @@ fn masked_level_that_fell_is_forgotten() {
 
 #[test]
 fn edge_mode_clears_remote_irr() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(5, LEVEL | 0x35);
     bench.line(5, true);
     bench.program(5, MASKED | 0x35);
@@ -317,7 +286,7 @@ fn edge_mode_clears_remote_irr() {
 
 #[test]
 fn pin_that_is_high_interrupts_when_it_turns_level_triggered() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.line(5, true);
     bench.program(5, 0x35);
     assert_eq!(bench.messages(), NONE);
@@ -328,7 +297,7 @@ fn pin_that_is_high_interrupts_when_it_turns_level_triggered() {
 #[test]
 fn only_fixed_and_lowest_priority_can_be_level_triggered() {
     for mode in 0..8 {
-        let mut bench = Bench::new();
+        let mut bench = bench();
         bench.program(5, LEVEL | mode << 8 | 0x35);
         bench.line(5, true);
         let trigger = if mode < 2 { LEVEL_ASSERT } else { 0 };
@@ -341,7 +310,7 @@ fn only_fixed_and_lowest_priority_can_be_level_triggered() {
 
 #[test]
 fn level_storm_pauses_after_many_redeliveries() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.program(5, LEVEL | 0x35);
     bench.line(5, true);
     for _ in 1..REDELIVERIES_MAX {
@@ -352,19 +321,18 @@ fn level_storm_pauses_after_many_redeliveries() {
     bench.eoi(0x35);
     assert_eq!(bench.messages(), NONE);
     let resume = Nanos(77) + STORM_PAUSE;
-    assert_eq!(bench.ioapic.deadline(), Some(resume));
-    bench.now = resume;
-    bench.call(|ioapic, ctx| ioapic.tick(ctx));
+    assert_eq!(bench.device.deadline(), Some(resume));
+    bench.advance(STORM_PAUSE);
     assert_eq!(bench.messages(), [LEVEL_ASSERT | 0x35]);
-    assert_eq!(bench.ioapic.deadline(), None);
+    assert_eq!(bench.device.deadline(), None);
 }
 
 #[test]
 fn routes_cover_masked_pins_too() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.set_register(0x11 + 2 * 16, 0x0200_0000);
     bench.program(16, MASKED | LEVEL | 0x60);
-    let routes = bench.ioapic.routes();
+    let routes = bench.device.routes();
     let expected = Route {
         address: 0xfee0_2000,
         data: LEVEL_ASSERT | 0x60,
@@ -381,10 +349,10 @@ fn routes_cover_masked_pins_too() {
 
 #[test]
 fn reset_is_power_on() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     bench.set_register(0x00, 0x0700_0000);
     bench.program(5, LEVEL | 0x35);
     bench.line(5, true);
-    bench.call(|ioapic, ctx| ioapic.reset(ctx));
-    assert_eq!(bench.ioapic.state(), Ioapic::new().state());
+    bench.reset();
+    assert_eq!(bench.device.state(), Ioapic::new().state());
 }
