@@ -66,9 +66,7 @@ fn e820_text(entries: &[e820::Entry]) -> String {
 
 /// All 128 bytes as the guest reads them; `None` without an RTC.
 fn cmos(machine: &mut Machine) -> Option<Vec<u8>> {
-    if !machine.board().has_rtc() {
-        return None;
-    }
+    machine.board().rtc.as_ref()?;
     let read = |index: u8| {
         machine.port_write(0x70, Width::Byte, u32::from(index));
         machine.port_read(0x71, Width::Byte) as u8

@@ -1,8 +1,11 @@
 //! A whole machine under virtual time, without a kernel: the type that `qtest`, KVM's run loop and the suite drive.
 
+use std::collections::VecDeque;
+
 use crate::board::config::Config;
 use crate::board::{Board, BuildError, Slot};
 use crate::bus::AddressMap;
+use crate::chip::serial::Serial;
 use crate::device::{Access, Ctx, Device, Event, Space};
 use crate::inspect::Inspector;
 use crate::irq::{LineChange, Lines};
@@ -21,6 +24,7 @@ pub struct Machine {
     now: Nanos,
     events: Vec<Event>,
     line_log: Option<Vec<LineChange>>,
+    typed: VecDeque<u8>,
 }
 
 impl Machine {
@@ -41,6 +45,7 @@ impl Machine {
             now: Nanos(0),
             events: Vec::new(),
             line_log: None,
+            typed: VecDeque::new(),
         };
         machine.settle_lines();
         Ok(machine)
@@ -125,8 +130,13 @@ impl Machine {
 
     /// Types on the serial line: what the receiver has no room for waits until the guest reads. False, with nothing
     /// typed, when there is no serial port or more than [`TYPED_BYTES_MAX`] would wait.
-    pub fn type_on_serial(&mut self, _bytes: &[u8]) -> bool {
-        false
+    pub fn type_on_serial(&mut self, bytes: &[u8]) -> bool {
+        if self.board.serial.is_none() || TYPED_BYTES_MAX < self.typed.len() + bytes.len() {
+            return false;
+        }
+        self.typed.extend(bytes);
+        self.feed_serial();
+        true
     }
 
     /// Resets every device and puts the kernel's segments back; RAM, virtual time and what the machine model keeps stay.
@@ -228,7 +238,18 @@ impl Machine {
     }
 
     fn with_device<R>(&mut self, slot: Slot, f: impl FnOnce(&mut dyn Device, &mut Ctx<'_>) -> R) -> Option<R> {
-        self.with_board(|board, ctx| board.device_mut(slot).map(|device| f(device, ctx)))
+        let result = self.with_board(|board, ctx| board.device_mut(slot).map(|device| f(device, ctx)));
+        if slot == Slot::Serial && !self.typed.is_empty() {
+            self.feed_serial();
+        }
+        result
+    }
+
+    /// Hands waiting bytes to the serial receiver as far as it has room.
+    fn feed_serial(&mut self) {
+        let room = self.board.serial.as_ref().map_or(0, Serial::room);
+        let bytes: Vec<u8> = self.typed.drain(..room.min(self.typed.len())).collect();
+        self.with_board(|board, ctx| board.serial.as_mut().map(|serial| serial.receive(&bytes, ctx)));
     }
 
     fn next_deadline(&self) -> Option<(Nanos, Slot)> {
@@ -298,6 +319,41 @@ mod tests {
         assert_eq!(machine.load(0xd000_0000, Width::Dword), 0);
         machine.store(0x1000, Width::Qword, 0x1122_3344_5566_7788);
         assert_eq!(machine.load(0x1001, Width::Word), 0x6677);
+    }
+
+    #[test]
+    fn typed_bytes_wait_for_room_in_the_receiver() {
+        let mut machine = Machine::new(&Config::default()).expect("128 MiB fit");
+        assert!(machine.type_on_serial(b"abc"));
+        let read = |machine: &mut Machine| machine.port_read(0x3f8, Width::Byte) as u8;
+        assert_eq!(
+            [(); 3].map(|()| read(&mut machine)),
+            *b"abc",
+            "one at a time without FIFOs"
+        );
+        assert_eq!(machine.port_read(0x3fd, Width::Byte) & 1, 0, "and no more");
+        assert!(!machine.type_on_serial(&vec![0; TYPED_BYTES_MAX + 1]));
+    }
+
+    #[test]
+    fn lines_reach_both_interrupt_controllers() {
+        let mut machine = Machine::new(&Config::default()).expect("128 MiB fit");
+        // IOAPIC pin 4 unmasked, vector 0x44; serial interrupts when THR is empty.
+        machine.store(0xfec0_0000, Width::Dword, 0x18);
+        machine.store(0xfec0_0010, Width::Dword, 0x44);
+        machine.port_write(0x3f9, Width::Byte, 2);
+        assert!(machine.line_level(4));
+        let data = 0x44;
+        let address = 0xfee0_0000;
+        let events = machine.take_events();
+        assert!(events.contains(&Event::Msi { address, data }), "{events:?}");
+        assert_eq!(
+            machine.port_read(0x20, Width::Byte),
+            0x10,
+            "the 8259's request register"
+        );
+        machine.reset();
+        assert!(!machine.line_level(4));
     }
 
     #[test]

@@ -9,6 +9,11 @@ use crate::bus::{AddressMap, Overlap};
 use crate::chip::boot_mark::BootMark;
 use crate::chip::debug_exit::{self, DebugExit};
 use crate::chip::fw_cfg::{FileError, FwCfg};
+use crate::chip::ioapic::Ioapic;
+use crate::chip::pic::Pic;
+use crate::chip::pit::Pit;
+use crate::chip::rtc::{Rtc, RtcConfig};
+use crate::chip::serial::Serial;
 use crate::device::Device;
 use crate::irq::Line;
 use crate::memory::{MapError, Memory};
@@ -32,8 +37,18 @@ use transports::Place;
 
 /// The devices of one machine. Absent devices are `None`; their addresses answer as an empty bus.
 pub struct Board {
+    /// The interval timer.
+    pub pit: Option<Pit>,
+    /// The clock and CMOS memory.
+    pub rtc: Option<Rtc>,
+    /// The serial port.
+    pub serial: Option<Serial>,
     /// The virtio-mmio transports, ascending.
     pub transports: Vec<VirtioMmio>,
+    /// The pair of 8259A.
+    pub pic: Option<Pic>,
+    /// The IOAPIC.
+    pub ioapic: Option<Ioapic>,
     /// The configuration table.
     pub fw_cfg: Option<FwCfg>,
     /// The debug-exit port.
@@ -55,8 +70,18 @@ pub struct Board {
 /// Names a device of the board; the order is the order of ticks that fall on the same instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
+    /// [`Board::pit`].
+    Pit,
+    /// [`Board::rtc`].
+    Rtc,
+    /// [`Board::serial`].
+    Serial,
     /// [`Board::transports`], by index.
     VirtioMmio(u8),
+    /// [`Board::pic`].
+    Pic,
+    /// [`Board::ioapic`].
+    Ioapic,
     /// [`Board::fw_cfg`].
     FwCfg,
     /// [`Board::debug_exit`].
@@ -68,7 +93,12 @@ pub enum Slot {
 impl std::fmt::Display for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Slot::Pit => f.write_str("pit"),
+            Slot::Rtc => f.write_str("rtc"),
+            Slot::Serial => f.write_str("serial"),
             Slot::VirtioMmio(index) => write!(f, "virtio_mmio.{index}"),
+            Slot::Pic => f.write_str("pic"),
+            Slot::Ioapic => f.write_str("ioapic"),
             Slot::FwCfg => f.write_str("fw_cfg"),
             Slot::DebugExit => f.write_str("debug_exit"),
             Slot::BootMark => f.write_str("boot_mark"),
@@ -137,7 +167,19 @@ impl Board {
             kernel.load(&memory, true);
         }
         let warnings = warnings(config, &ram);
+        let rtc = config.has_rtc().then(|| {
+            Rtc::new(RtcConfig {
+                line: line(gsi::RTC),
+                start_seconds: config.rtc_start_seconds,
+                presets: cmos::presets(&ram),
+            })
+        });
         let board = Board {
+            pit: config.pit.unless_off().then(|| Pit::new(line(gsi::PIT))),
+            rtc,
+            serial: config.isa_serial.then(|| Serial::new(COM1_PORT, line(gsi::SERIAL))),
+            pic: config.pic.unless_off().then(Pic::new),
+            ioapic: Some(Ioapic::new()),
             transports: transports(config, &places, &devices),
             fw_cfg: Some(fw_cfg),
             debug_exit: config.debug_exit.map(|port| DebugExit::new(port, debug_exit::LENGTH)),
@@ -159,32 +201,35 @@ impl Board {
 
     /// All slots that may hold a device, in tick order.
     pub fn slots(&self) -> Vec<Slot> {
-        let transports = (0..self.transports.len()).map(|index| Slot::VirtioMmio(index as u8));
-        transports
-            .chain([Slot::FwCfg, Slot::DebugExit, Slot::BootMark])
-            .collect()
-    }
-
-    /// Whether there is an RTC.
-    pub fn has_rtc(&self) -> bool {
-        false
+        let mut slots = vec![Slot::Pit, Slot::Rtc, Slot::Serial];
+        slots.extend((0..self.transports.len()).map(|index| Slot::VirtioMmio(index as u8)));
+        slots.extend([Slot::Pic, Slot::Ioapic, Slot::FwCfg, Slot::DebugExit, Slot::BootMark]);
+        slots
     }
 
     /// The interrupt line of the device in a slot.
     pub fn gsi(&self, slot: Slot) -> Option<u8> {
         match slot {
             Slot::VirtioMmio(index) => Some(self.transports.get(usize::from(index))?.config().line.gsi),
-            Slot::FwCfg | Slot::DebugExit | Slot::BootMark => None,
+            Slot::Pit => self.pit.is_some().then_some(gsi::PIT),
+            Slot::Rtc => self.rtc.is_some().then_some(gsi::RTC),
+            Slot::Serial => self.serial.is_some().then_some(gsi::SERIAL),
+            Slot::Pic | Slot::Ioapic | Slot::FwCfg | Slot::DebugExit | Slot::BootMark => None,
         }
     }
 
     /// The device in a slot.
     pub fn device(&self, slot: Slot) -> Option<&dyn Device> {
         match slot {
+            Slot::Pit => self.pit.as_ref().map(|device| device as &dyn Device),
+            Slot::Rtc => self.rtc.as_ref().map(|device| device as &dyn Device),
+            Slot::Serial => self.serial.as_ref().map(|device| device as &dyn Device),
             Slot::VirtioMmio(index) => self
                 .transports
                 .get(usize::from(index))
                 .map(|device| device as &dyn Device),
+            Slot::Pic => self.pic.as_ref().map(|device| device as &dyn Device),
+            Slot::Ioapic => self.ioapic.as_ref().map(|device| device as &dyn Device),
             Slot::FwCfg => self.fw_cfg.as_ref().map(|device| device as &dyn Device),
             Slot::DebugExit => self.debug_exit.as_ref().map(|device| device as &dyn Device),
             Slot::BootMark => self.boot_mark.as_ref().map(|device| device as &dyn Device),
@@ -194,10 +239,15 @@ impl Board {
     /// The device in a slot, to be spoken to.
     pub fn device_mut(&mut self, slot: Slot) -> Option<&mut dyn Device> {
         match slot {
+            Slot::Pit => self.pit.as_mut().map(|device| device as &mut dyn Device),
+            Slot::Rtc => self.rtc.as_mut().map(|device| device as &mut dyn Device),
+            Slot::Serial => self.serial.as_mut().map(|device| device as &mut dyn Device),
             Slot::VirtioMmio(index) => {
                 let device = self.transports.get_mut(usize::from(index));
                 device.map(|device| device as &mut dyn Device)
             }
+            Slot::Pic => self.pic.as_mut().map(|device| device as &mut dyn Device),
+            Slot::Ioapic => self.ioapic.as_mut().map(|device| device as &mut dyn Device),
             Slot::FwCfg => self.fw_cfg.as_mut().map(|device| device as &mut dyn Device),
             Slot::DebugExit => self.debug_exit.as_mut().map(|device| device as &mut dyn Device),
             Slot::BootMark => self.boot_mark.as_mut().map(|device| device as &mut dyn Device),
@@ -248,7 +298,7 @@ fn transports(config: &Config, places: &[Place], devices: &[Option<usize>]) -> V
             base: place.base,
             line: Line {
                 gsi: place.gsi,
-                source: source::VIRTIO,
+                source: SOURCE_VIRTIO,
             },
             modern: config.virtio_modern,
             legacy_shm_len: config.profile.virtio_legacy_shm_len,
@@ -271,10 +321,23 @@ fn warnings(config: &Config, ram: &RamLayout) -> Vec<String> {
     ram.warnings.iter().cloned().chain(foreign).collect()
 }
 
-/// Which driver of its line a device is; two meet on GSI 8, where the profile puts transport 3.
-mod source {
-    pub(super) const VIRTIO: u8 = 1;
+/// The line of a device other than a virtio transport.
+fn line(gsi: u8) -> Line {
+    Line { gsi, source: 0 }
 }
+
+/// Interrupts wired on the board.
+mod gsi {
+    pub(super) const PIT: u8 = 0;
+    pub(super) const SERIAL: u8 = 4;
+    pub(super) const RTC: u8 = 8;
+}
+
+/// First port of the serial port.
+const COM1_PORT: u16 = 0x3f8;
+
+/// Transports are the second driver of their lines: the one on GSI 8 shares it with the RTC.
+const SOURCE_VIRTIO: u8 = 1;
 
 #[cfg(test)]
 mod tests;
