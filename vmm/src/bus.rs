@@ -1,8 +1,9 @@
 //! The address map: which device answers an access, and how wide or straddling accesses are cut on the way.
 //!
 //! Source: the cutting follows the machine as measured (an access is cut so that no piece is wider than the lowest
-//! set bit of its offset, than what the region accepts, or than what is left of the region); nobody home reads all
-//! ones on the port bus and zero in memory.
+//! set bit of its offset or than what the region accepts; a region shorter than an access it accepts gets it whole, so
+//! that a double word at fw_cfg's two ports is refused as one); nobody home reads all ones on the port bus and zero in
+//! memory.
 
 use crate::device::{Region, Space};
 use crate::units::Width;
@@ -94,9 +95,8 @@ impl<T: Copy> AddressMap<T> {
             let (target, offset, room, accepts, piece) = match self.find(space, here) {
                 Ok(mapping) => {
                     let offset = here - mapping.region.base;
-                    let room = mapping.region.length - offset;
                     let target = Some((mapping.device, mapping.index, offset));
-                    (target, offset, room, mapping.region.accepts, mapping.region.piece)
+                    (target, offset, u64::MAX, mapping.region.accepts, mapping.region.piece)
                 }
                 Err(room) => (None, here, room, Width::Qword, Width::Qword),
             };
@@ -168,8 +168,8 @@ mod tests {
                 space: Space::Port,
                 base: 0x510,
                 length: 2,
-                accepts: Width::Word,
-                piece: Width::Word,
+                accepts: Width::Dword,
+                piece: Width::Dword,
             }],
         )
         .expect("free");
@@ -192,6 +192,11 @@ mod tests {
             widths(0x511, Width::Word),
             [(Some('f'), Width::Byte), (None, Width::Byte)]
         );
+    }
+
+    #[test]
+    fn accepted_access_wider_than_its_region_arrives_whole() {
+        assert_eq!(widths(0x510, Width::Dword), [(Some('f'), Width::Dword)]);
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub struct Access {
     pub region: usize,
     /// Offset from the region's base.
     pub offset: u64,
-    /// Width; `offset` is a multiple of it and the access lies within the region.
+    /// Width; `offset` is a multiple of it. The access starts within the region and ends there too, unless the region
+    /// is shorter than what it accepts.
     pub width: Width,
 }
 

@@ -14,12 +14,17 @@
 //! give the same answers.
 
 pub mod board;
+pub mod boot;
 pub mod bus;
 pub mod chip;
+pub mod cli;
 pub mod device;
+pub mod host;
 pub mod inspect;
+pub mod inspect_cli;
 pub mod irq;
 pub mod machine;
 pub mod memory;
+pub mod qtest;
 pub mod units;
 pub mod virtio;

@@ -1,8 +1,11 @@
 //! A whole machine under virtual time, without a kernel: the type that `qtest`, KVM's run loop and the suite drive.
 
+use std::collections::VecDeque;
+
 use crate::board::config::Config;
 use crate::board::{Board, BuildError, Slot};
 use crate::bus::AddressMap;
+use crate::chip::serial::Serial;
 use crate::device::{Access, Ctx, Device, Event, Space};
 use crate::inspect::Inspector;
 use crate::irq::{LineChange, Lines};
@@ -21,6 +24,7 @@ pub struct Machine {
     now: Nanos,
     events: Vec<Event>,
     line_log: Option<Vec<LineChange>>,
+    typed: VecDeque<u8>,
 }
 
 impl Machine {
@@ -41,6 +45,7 @@ impl Machine {
             now: Nanos(0),
             events: Vec::new(),
             line_log: None,
+            typed: VecDeque::new(),
         };
         machine.settle_lines();
         Ok(machine)
@@ -103,19 +108,44 @@ impl Machine {
 
     /// Lets time pass to `then`; earlier than now changes nothing. Devices tick in the order of their deadlines.
     pub fn advance_to(&mut self, then: Nanos) {
+        while !self.advance_at_most(then, u32::MAX) {}
+    }
+
+    /// As [`Machine::advance_to`], but stops after `ticks` ticks; false when that kept it from reaching `then`.
+    pub fn advance_at_most(&mut self, then: Nanos, ticks: u32) -> bool {
+        let mut ticks_left = ticks;
         while let Some((deadline, slot)) = self.next_deadline()
             && deadline <= then
         {
+            if ticks_left == 0 {
+                return false;
+            }
+            ticks_left -= 1;
             self.now = self.now.max(deadline);
             self.with_device(slot, |device, ctx| device.tick(ctx));
         }
         self.now = self.now.max(then);
+        true
     }
 
-    /// Resets every device; RAM, virtual time and what the machine model keeps stay.
+    /// Types on the serial line: what the receiver has no room for waits until the guest reads. False, with nothing
+    /// typed, when there is no serial port or more than [`TYPED_BYTES_MAX`] would wait.
+    pub fn type_on_serial(&mut self, bytes: &[u8]) -> bool {
+        if self.board.serial.is_none() || TYPED_BYTES_MAX < self.typed.len() + bytes.len() {
+            return false;
+        }
+        self.typed.extend(bytes);
+        self.feed_serial();
+        true
+    }
+
+    /// Resets every device and puts the kernel's segments back; RAM, virtual time and what the machine model keeps stay.
     pub fn reset(&mut self) {
         for index in 0..self.slots.len() {
             self.with_device(self.slots[index], |device, ctx| device.reset(ctx));
+        }
+        if let Some(kernel) = &self.board.kernel {
+            kernel.load(&self.memory, false);
         }
     }
 
@@ -208,7 +238,18 @@ impl Machine {
     }
 
     fn with_device<R>(&mut self, slot: Slot, f: impl FnOnce(&mut dyn Device, &mut Ctx<'_>) -> R) -> Option<R> {
-        self.with_board(|board, ctx| board.device_mut(slot).map(|device| f(device, ctx)))
+        let result = self.with_board(|board, ctx| board.device_mut(slot).map(|device| f(device, ctx)));
+        if slot == Slot::Serial && !self.typed.is_empty() {
+            self.feed_serial();
+        }
+        result
+    }
+
+    /// Hands waiting bytes to the serial receiver as far as it has room.
+    fn feed_serial(&mut self) {
+        let room = self.board.serial.as_ref().map_or(0, Serial::room);
+        let bytes: Vec<u8> = self.typed.drain(..room.min(self.typed.len())).collect();
+        self.with_board(|board, ctx| board.serial.as_mut().map(|serial| serial.receive(&bytes, ctx)));
     }
 
     fn next_deadline(&self) -> Option<(Nanos, Slot)> {
@@ -259,6 +300,9 @@ impl Machine {
 /// Most events kept for a caller that does not take them.
 pub const EVENTS_MAX: usize = 1 << 20;
 
+/// Most typed bytes that wait for the serial receiver.
+pub const TYPED_BYTES_MAX: usize = 1 << 20;
+
 /// Most line changes kept for a caller that does not take them.
 pub const LINE_CHANGES_MAX: usize = 1 << 20;
 
@@ -275,6 +319,53 @@ mod tests {
         assert_eq!(machine.load(0xd000_0000, Width::Dword), 0);
         machine.store(0x1000, Width::Qword, 0x1122_3344_5566_7788);
         assert_eq!(machine.load(0x1001, Width::Word), 0x6677);
+    }
+
+    #[test]
+    fn typed_bytes_wait_for_room_in_the_receiver() {
+        let mut machine = Machine::new(&Config::default()).expect("128 MiB fit");
+        assert!(machine.type_on_serial(b"abc"));
+        let read = |machine: &mut Machine| machine.port_read(0x3f8, Width::Byte) as u8;
+        assert_eq!(
+            [(); 3].map(|()| read(&mut machine)),
+            *b"abc",
+            "one at a time without FIFOs"
+        );
+        assert_eq!(machine.port_read(0x3fd, Width::Byte) & 1, 0, "and no more");
+        assert!(!machine.type_on_serial(&vec![0; TYPED_BYTES_MAX + 1]));
+    }
+
+    #[test]
+    fn lines_reach_both_interrupt_controllers() {
+        let mut machine = Machine::new(&Config::default()).expect("128 MiB fit");
+        // IOAPIC pin 4 unmasked, vector 0x44; serial interrupts when THR is empty.
+        machine.store(0xfec0_0000, Width::Dword, 0x18);
+        machine.store(0xfec0_0010, Width::Dword, 0x44);
+        machine.port_write(0x3f9, Width::Byte, 2);
+        assert!(machine.line_level(4));
+        let data = 0x44;
+        let address = 0xfee0_0000;
+        let events = machine.take_events();
+        assert!(events.contains(&Event::Msi { address, data }), "{events:?}");
+        assert_eq!(
+            machine.port_read(0x20, Width::Byte),
+            0x10,
+            "the 8259's request register"
+        );
+        machine.reset();
+        assert!(!machine.line_level(4));
+    }
+
+    #[test]
+    fn boot_mark_write_becomes_an_event_and_reads_like_nobody() {
+        let config = Config {
+            boot_marks: Some(0x3f0),
+            ..Config::default()
+        };
+        let mut machine = Machine::new(&config).expect("128 MiB fit");
+        machine.port_write(0x3f0, Width::Byte, 0x7b);
+        assert_eq!(machine.take_events(), [Event::BootMark { mark: 0x7b }]);
+        assert_eq!(machine.port_read(0x3f0, Width::Byte), 0xff);
     }
 
     #[test]

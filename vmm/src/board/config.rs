@@ -1,6 +1,9 @@
 //! What a user asks of a machine, with the defaults of its profile.
 
+use std::fmt;
+
 use super::profile::{MICROVM_2019, Profile};
+use crate::virtio::rng::{Entropy, Xorshift};
 
 /// Everything that decides what a machine is. Files are already read: nothing below the front ends opens one.
 #[derive(Clone, Debug)]
@@ -39,12 +42,16 @@ pub struct Config {
     pub initrd: Option<Blob>,
     /// The user's command line.
     pub append: String,
+    /// Makes the source of random bytes for each entropy device; repeatable unless a front end puts the host's here.
+    pub entropy: fn() -> Box<dyn Entropy>,
     /// virtio devices in the order the user named them.
     pub devices: Vec<DeviceConfig>,
     /// Port of the debug-exit device.
     pub debug_exit: Option<u16>,
     /// Port that takes boot marks.
     pub boot_marks: Option<u16>,
+    /// Option ROMs for a firmware to run. One named as the loader's own (`pvh.bin`, `linuxboot_dma.bin`) takes its place.
+    pub option_roms: Vec<Blob>,
     /// Further fw_cfg files as (name, contents).
     pub fw_cfg_files: Vec<(String, Vec<u8>)>,
 }
@@ -86,6 +93,14 @@ pub enum DeviceKind {
     Rng,
 }
 
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceKind::Rng => f.write_str("virtio-rng"),
+        }
+    }
+}
+
 impl Config {
     /// The machine a profile gives when the user says nothing: 128 MiB, one CPU, no devices, clock at 2000-01-01.
     pub fn new(profile: &'static Profile) -> Config {
@@ -107,9 +122,11 @@ impl Config {
             kernel: None,
             initrd: None,
             append: String::new(),
+            entropy: || Box::new(Xorshift::new(ENTROPY_SEED)),
             devices: Vec::new(),
             debug_exit: None,
             boot_marks: None,
+            option_roms: Vec::new(),
             fw_cfg_files: Vec::new(),
         }
     }
@@ -136,6 +153,12 @@ impl OnOffAuto {
         self != OnOffAuto::Off
     }
 }
+
+/// Seed of the repeatable source of random bytes: any number but 0 would do.
+const ENTROPY_SEED: u64 = 0x6d69_6372_6f76_6d31;
+
+/// Where the boot-mark port sits when the user asks for boot marks: the port Firecracker logs its guests' marks at.
+pub const BOOT_MARK_PORT: u16 = 0x3f0;
 
 /// RAM sizes are rounded up to this many bytes.
 pub const RAM_GRANULE_BYTES: u64 = 8 << 10;

@@ -4,7 +4,7 @@
 //! QEMU 7.2 gives with `acpi=off`.
 
 /// One variant of the machine: addresses, counts, rules and presence.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The name users type.
     pub name: &'static str,
@@ -20,6 +20,8 @@ pub struct Profile {
     pub virtio_gsi: u8,
     /// Whether transports are version 2 unless the user says otherwise.
     pub virtio_modern: bool,
+    /// What SHMLenLow and SHMLenHigh read on version 1, which does not have them.
+    pub virtio_legacy_shm_len: u32,
     /// Where RAM splits around the hole below 4 GiB.
     pub ram_split: RamSplit,
     /// Whether fw_cfg has the legacy e820 reservation table under key 0x8003.
@@ -31,7 +33,7 @@ pub struct Profile {
 }
 
 /// The rule that splits RAM into a part from 0 on and a part from 4 GiB on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RamSplit {
     /// RAM of fewer bytes than this stays whole.
     pub whole_below_bytes: u64,
@@ -60,6 +62,7 @@ pub static MICROVM_2019: Profile = Profile {
     virtio_count: 8,
     virtio_gsi: 5,
     virtio_modern: false,
+    virtio_legacy_shm_len: 0,
     ram_split: RamSplit {
         whole_below_bytes: 0xb000_0000,
         low_bytes: 0x8000_0000,
@@ -79,6 +82,7 @@ pub static QEMU_7_2: Profile = Profile {
     virtio_count: 8,
     virtio_gsi: 5,
     virtio_modern: false,
+    virtio_legacy_shm_len: u32::MAX,
     ram_split: RamSplit {
         whole_below_bytes: 0xc000_0001,
         low_bytes: 0xc000_0000,

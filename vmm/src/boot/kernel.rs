@@ -1,0 +1,548 @@
+//! A kernel handed to a firmware: the fw_cfg keys that describe it, and the segments put into RAM beforehand.
+//!
+//! Source: the machine as first specified, kernel loading; Linux boot protocol (`Documentation/x86/boot`), "The real-mode
+//! kernel header"; ELF with the PVH entry note (`XEN_ELFNOTE_PHYS32_ENTRY`); key contents as measured on QEMU 4.2.0.
+//! Deviations: multiboot images and kernels older than boot protocol 2.00 are refused; so are ELF files whose segments
+//! overlap or lie outside RAM, which the original loads in part. SETUP_DATA of an ELF file is the file's true start.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use object::LittleEndian;
+use object::elf::{EM_386, EM_X86_64, FileHeader32, FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader};
+
+use crate::chip::fw_cfg::key;
+use crate::memory::Memory;
+
+/// An fw_cfg key and its contents.
+pub type KeyedBytes = (u16, Arc<[u8]>);
+
+/// A kernel and its initial RAM disk, ready to be handed over.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// fw_cfg keys and contents, without the command line's.
+    pub keys: Vec<KeyedBytes>,
+    /// The option ROM that boots this kind of image.
+    pub option_rom: &'static str,
+    segments: Vec<Segment>,
+    file: Arc<[u8]>,
+}
+
+/// Why a kernel cannot be handed over; reads on from the file's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// Neither a bzImage nor an ELF file.
+    #[error("invalid kernel header: neither a Linux bzImage nor an ELF file with a PVH note")]
+    Unknown,
+    /// A bzImage shorter than its setup part.
+    #[error("invalid kernel header: the setup part has {setup_bytes} bytes, the file {file_bytes}")]
+    Setup {
+        /// Size of the setup part by its header.
+        setup_bytes: usize,
+        /// Length of the file.
+        file_bytes: usize,
+    },
+    /// `vga=` with something that is no mode.
+    #[error("vga={0} on its command line is not a mode; write normal, ext, ask or a number")]
+    VideoMode(String),
+    /// A command line that leaves no room for the kernel.
+    #[error("its command line of {0} bytes is too long")]
+    CommandLine(usize),
+    /// An ELF file that is broken.
+    #[error("broken ELF file: {0}")]
+    Elf(String),
+    /// An ELF file for another machine.
+    #[error("ELF machine {0} is neither i386 (3) nor x86-64 (62)")]
+    Machine(u16),
+    /// An ELF file without PVH entry.
+    #[error("uncompressed kernel without PVH ELF Note; Linux has it with CONFIG_PVH=y")]
+    NoPvhNote,
+    /// Segments that contradict each other or the machine.
+    #[error("ELF segment at {address:#x}+{length_bytes:#x} {what}")]
+    Segment {
+        /// Physical address.
+        address: u64,
+        /// Length in memory.
+        length_bytes: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The initial RAM disk does not fit.
+    #[error("its initrd is too large, cannot support.(max: {most_bytes}, need {need_bytes}); give more RAM")]
+    InitrdTooLarge {
+        /// Bytes there are.
+        most_bytes: u64,
+        /// Bytes it has.
+        need_bytes: u64,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Segment {
+    address: u64,
+    file: Range<usize>,
+    memory_bytes: u64,
+}
+
+/// What an ELF file says.
+#[derive(Debug)]
+struct Elf {
+    segments: Vec<Segment>,
+    entry: u32,
+}
+
+impl Kernel {
+    /// Looks at the image and decides where everything goes. `append` is the user's command line, before the machine
+    /// adds to it; `below_4g_bytes` is the RAM from address 0 on.
+    ///
+    /// # Errors
+    /// [`KernelError`].
+    pub fn new(
+        file: &Arc<[u8]>,
+        initrd: Option<&Arc<[u8]>>,
+        append: &str,
+        below_4g_bytes: u64,
+    ) -> Result<Kernel, KernelError> {
+        if file.get(0x202..0x206) == Some(b"HdrS") {
+            bz_image(file, initrd, append, below_4g_bytes)
+        } else if file.starts_with(b"\x7fELF") {
+            pvh(file, initrd, below_4g_bytes)
+        } else {
+            Err(KernelError::Unknown)
+        }
+    }
+
+    /// Puts the segments of an ELF kernel into RAM, as at power-on (`fresh`, RAM is zero) and at every reset.
+    pub fn load(&self, memory: &Memory, fresh: bool) {
+        for segment in &self.segments {
+            // The segment was checked against RAM when the machine was made.
+            let _in_ram = memory.write(segment.address, &self.file[segment.file.clone()]);
+            let file_bytes = segment.file.len() as u64;
+            if !fresh {
+                zero(memory, segment.address + file_bytes, segment.memory_bytes - file_bytes);
+            }
+        }
+    }
+
+    /// The first byte that the kernel's segments need and `memory` does not have.
+    ///
+    /// # Errors
+    /// [`KernelError::Segment`].
+    pub fn check_fits(&self, memory: &Memory) -> Result<(), KernelError> {
+        for segment in &self.segments {
+            let length = usize::try_from(segment.memory_bytes).unwrap_or(usize::MAX);
+            if memory.available(segment.address, length) < length {
+                return Err(segment.wrong("does not lie in RAM; give more RAM"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Segment {
+    fn end(&self) -> u64 {
+        self.address + self.memory_bytes
+    }
+
+    fn wrong(&self, what: &'static str) -> KernelError {
+        KernelError::Segment {
+            address: self.address,
+            length_bytes: self.memory_bytes,
+            what,
+        }
+    }
+}
+
+fn pvh(file: &Arc<[u8]>, initrd: Option<&Arc<[u8]>>, below_4g_bytes: u64) -> Result<Kernel, KernelError> {
+    // The class byte decides the layout of everything behind it.
+    let elf = match file.get(4) {
+        Some(1) => elf::<FileHeader32<LittleEndian>>(file)?,
+        _ => elf::<FileHeader64<LittleEndian>>(file)?,
+    };
+    let low = elf
+        .segments
+        .iter()
+        .map(|segment| segment.address)
+        .min()
+        .unwrap_or_default();
+    let high = elf.segments.iter().map(Segment::end).max().unwrap_or_default();
+    let mut setup = file[..file.len().min(PVH_SETUP_BYTES)].to_vec();
+    setup.resize(PVH_SETUP_BYTES, 0);
+    let mut keys = vec![
+        u32_key(key::KERNEL_ENTRY, elf.entry),
+        u32_key(key::KERNEL_ADDR, low as u32),
+        u32_key(key::KERNEL_SIZE, (high - low) as u32),
+        u32_key(key::SETUP_SIZE, PVH_SETUP_BYTES as u32),
+        (key::SETUP_DATA, setup.into()),
+    ];
+    keys.extend(initrd_keys(initrd, below_4g_bytes.saturating_sub(1))?);
+    Ok(Kernel {
+        keys,
+        option_rom: "pvh.bin",
+        segments: elf.segments,
+        file: file.clone(),
+    })
+}
+
+fn elf<Header: FileHeader<Endian = LittleEndian>>(file: &[u8]) -> Result<Elf, KernelError> {
+    let broken = |error: object::read::Error| KernelError::Elf(error.to_string());
+    let header = Header::parse(file).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let machine = header.e_machine(endian);
+    if machine != EM_X86_64 && machine != EM_386 {
+        return Err(KernelError::Machine(machine));
+    }
+    let headers = header.program_headers(endian, file).map_err(broken)?;
+    if PROGRAM_HEADERS_MAX < headers.len() {
+        let text = format!(
+            "{} program headers, at most {PROGRAM_HEADERS_MAX} are taken",
+            headers.len()
+        );
+        return Err(KernelError::Elf(text));
+    }
+    let mut segments = Vec::new();
+    let mut entry = None;
+    let mut notes_left = NOTES_MAX;
+    for header in headers {
+        if header.p_type(endian) == PT_LOAD {
+            let (address, memory_bytes) = (header.p_paddr(endian).into(), header.p_memsz(endian).into());
+            let (offset, file_bytes) = header.file_range(endian);
+            segments.push(segment(file, address, memory_bytes, offset, file_bytes)?);
+        }
+        let Some(mut notes) = header.notes(endian, file).map_err(broken)? else {
+            continue;
+        };
+        while let Some(note) = notes.next().map_err(broken)? {
+            if notes_left == 0 {
+                return Err(KernelError::Elf(format!("more than {NOTES_MAX} notes")));
+            }
+            notes_left -= 1;
+            // The type alone counts: the original looks at no owner.
+            if entry.is_none()
+                && note.n_type(endian) == XEN_ELFNOTE_PHYS32_ENTRY
+                && let Some(low) = note.desc().first_chunk::<4>()
+            {
+                entry = Some(u32::from_le_bytes(*low));
+            }
+        }
+    }
+    segments.retain(|segment| segment.memory_bytes != 0);
+    segments.sort_by_key(|segment| segment.address);
+    if let Some(pair) = segments.windows(2).find(|pair| pair[1].address < pair[0].end()) {
+        return Err(pair[1].wrong("overlaps another"));
+    }
+    if segments.is_empty() {
+        return Err(KernelError::Elf("no loadable segment".to_owned()));
+    }
+    let entry = entry.ok_or(KernelError::NoPvhNote)?;
+    Ok(Elf { segments, entry })
+}
+
+fn segment(file: &[u8], address: u64, memory_bytes: u64, offset: u64, file_bytes: u64) -> Result<Segment, KernelError> {
+    let mut segment = Segment {
+        address,
+        file: 0..0,
+        memory_bytes,
+    };
+    if memory_bytes < file_bytes {
+        return Err(segment.wrong("has more bytes in the file than in memory"));
+    }
+    if address.checked_add(memory_bytes).is_none_or(|end| 1 << 32 < end) {
+        return Err(segment.wrong("does not lie below 4 GiB"));
+    }
+    let end = offset.checked_add(file_bytes).filter(|&end| end <= file.len() as u64);
+    let Some(end) = end else {
+        return Err(segment.wrong("has bytes past the end of the file"));
+    };
+    segment.file = offset as usize..end as usize;
+    Ok(segment)
+}
+
+fn bz_image(
+    file: &Arc<[u8]>,
+    initrd: Option<&Arc<[u8]>>,
+    append: &str,
+    below_4g_bytes: u64,
+) -> Result<Kernel, KernelError> {
+    let sectors = match file[header::SETUP_SECTS] {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let setup_bytes = (sectors + 1) * 512;
+    let too_short = KernelError::Setup {
+        setup_bytes,
+        file_bytes: file.len(),
+    };
+    let (setup, payload) = file.split_at_checked(setup_bytes).ok_or(too_short)?;
+    let mut setup = setup.to_vec();
+    let protocol = u16_at(&setup, header::VERSION);
+    let loaded_high = setup[header::LOADFLAGS] & LOADED_HIGH != 0;
+
+    let command_line_bytes = (append.len() as u64 + 16) & !15;
+    let below_ebda = || {
+        let top = 0x9_a000_u64
+            .checked_sub(command_line_bytes)
+            .filter(|top| 0x9_0000 < *top);
+        top.ok_or(KernelError::CommandLine(append.len()))
+    };
+    let (setup_address, command_line_address, kernel_address) = match (protocol, loaded_high) {
+        (_, false) => (0x9_0000, below_ebda()? as u32, 0x1_0000),
+        (..0x202, true) => (0x9_0000, below_ebda()? as u32, 0x10_0000),
+        (0x202.., true) => (0x1_0000, 0x2_0000, 0x10_0000),
+    };
+
+    let initrd_most = match protocol {
+        0x20c.. if setup[header::XLOADFLAGS] & CAN_BE_LOADED_ABOVE_4G != 0 => u64::from(u32::MAX),
+        0x203.. => u64::from(u32_at(&setup, header::INITRD_ADDR_MAX)),
+        _ => 0x37ff_ffff,
+    };
+    let initrd = initrd_keys(initrd, initrd_most.min(below_4g_bytes.saturating_sub(1)))?;
+
+    let heap_end = command_line_address - setup_address;
+    if 0x202 <= protocol {
+        put(&mut setup, header::CMD_LINE_PTR, &command_line_address.to_le_bytes());
+    } else {
+        put(&mut setup, header::OLD_CMD_LINE_MAGIC, &0xa33f_u16.to_le_bytes());
+        put(
+            &mut setup,
+            header::OLD_CMD_LINE_OFFSET,
+            &(heap_end as u16).to_le_bytes(),
+        );
+    }
+    if let Some(mode) = video_mode(append)? {
+        put(&mut setup, header::VID_MODE, &mode.to_le_bytes());
+    }
+    if 0x200 <= protocol {
+        setup[header::TYPE_OF_LOADER] = LOADER_QEMU;
+    }
+    if 0x201 <= protocol {
+        setup[header::LOADFLAGS] |= CAN_USE_HEAP;
+        put(&mut setup, header::HEAP_END_PTR, &(heap_end - 0x200).to_le_bytes());
+    }
+    for (key, bytes) in &initrd {
+        match *key {
+            key::INITRD_ADDR => put(&mut setup, header::RAMDISK_IMAGE, bytes),
+            key::INITRD_SIZE => put(&mut setup, header::RAMDISK_SIZE, bytes),
+            _ => {}
+        }
+    }
+
+    let mut keys = vec![
+        u32_key(key::CMDLINE_ADDR, command_line_address),
+        u32_key(key::KERNEL_ADDR, kernel_address),
+        u32_key(key::KERNEL_SIZE, payload.len() as u32),
+        (key::KERNEL_DATA, payload.into()),
+        u32_key(key::SETUP_ADDR, setup_address),
+        u32_key(key::SETUP_SIZE, setup.len() as u32),
+        (key::SETUP_DATA, setup.into()),
+    ];
+    keys.extend(initrd);
+    Ok(Kernel {
+        keys,
+        option_rom: "linuxboot_dma.bin",
+        segments: Vec::new(),
+        file: file.clone(),
+    })
+}
+
+/// The keys of an initial RAM disk that ends at or below `most`.
+fn initrd_keys(initrd: Option<&Arc<[u8]>>, most: u64) -> Result<Vec<KeyedBytes>, KernelError> {
+    let Some(initrd) = initrd else {
+        return Ok(Vec::new());
+    };
+    let need_bytes = initrd.len() as u64;
+    if most <= need_bytes {
+        return Err(KernelError::InitrdTooLarge {
+            most_bytes: most,
+            need_bytes,
+        });
+    }
+    let address = (most - need_bytes) & !0xfff;
+    Ok(vec![
+        u32_key(key::INITRD_ADDR, address as u32),
+        u32_key(key::INITRD_SIZE, need_bytes as u32),
+        (key::INITRD_DATA, initrd.clone()),
+    ])
+}
+
+/// The video mode that a `vga=` on the command line asks the setup part for.
+fn video_mode(append: &str) -> Result<Option<u16>, KernelError> {
+    let Some((_, rest)) = append.split_once("vga=") else {
+        return Ok(None);
+    };
+    for (name, mode) in [("normal", 0xffff), ("ext", 0xfffe), ("ask", 0xfffd)] {
+        if rest.starts_with(name) {
+            return Ok(Some(mode));
+        }
+    }
+    let word = rest.split(' ').next().unwrap_or_default();
+    let number = match word.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => word.parse::<u32>(),
+    };
+    let number = number.map_err(|_| KernelError::VideoMode(word.to_owned()))?;
+    // The header's field has 16 bits; more are cut off, as by the original.
+    Ok(Some(number as u16))
+}
+
+fn zero(memory: &Memory, mut address: u64, mut left: u64) {
+    let zeros = [0; 4096];
+    while 0 < left {
+        let chunk = left.min(zeros.len() as u64);
+        let _in_ram = memory.write(address, &zeros[..chunk as usize]);
+        address += chunk;
+        left -= chunk;
+    }
+}
+
+fn u32_key(key: u16, value: u32) -> KeyedBytes {
+    (key, value.to_le_bytes().into())
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
+    bytes[at..at + field.len()].copy_from_slice(field);
+}
+
+/// Offsets in the setup part. The smallest one, of one sector and the boot sector, has 1024 bytes and holds them all.
+mod header {
+    pub(super) const OLD_CMD_LINE_MAGIC: usize = 0x20;
+    pub(super) const OLD_CMD_LINE_OFFSET: usize = 0x22;
+    pub(super) const SETUP_SECTS: usize = 0x1f1;
+    pub(super) const VID_MODE: usize = 0x1fa;
+    pub(super) const VERSION: usize = 0x206;
+    pub(super) const TYPE_OF_LOADER: usize = 0x210;
+    pub(super) const LOADFLAGS: usize = 0x211;
+    pub(super) const RAMDISK_IMAGE: usize = 0x218;
+    pub(super) const RAMDISK_SIZE: usize = 0x21c;
+    pub(super) const HEAP_END_PTR: usize = 0x224;
+    pub(super) const CMD_LINE_PTR: usize = 0x228;
+    pub(super) const INITRD_ADDR_MAX: usize = 0x22c;
+    pub(super) const XLOADFLAGS: usize = 0x236;
+}
+
+const LOADED_HIGH: u8 = 1 << 0;
+const CAN_USE_HEAP: u8 = 1 << 7;
+const CAN_BE_LOADED_ABOVE_4G: u8 = 1 << 1;
+const LOADER_QEMU: u8 = 0xb0;
+
+/// Size of the start of an ELF file handed over as setup part.
+const PVH_SETUP_BYTES: usize = 8192;
+
+const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
+
+/// Most program headers taken from a kernel; Linux has five.
+const PROGRAM_HEADERS_MAX: usize = 64;
+
+/// Most notes looked at; Linux has about twenty.
+const NOTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;
+
+/// Images made for tests of this and other modules.
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use std::sync::Arc;
+
+    use object::elf::{PT_LOAD, PT_NOTE};
+
+    use super::header;
+
+    /// An ELF64 kernel of 4 KiB at 1 MiB whose PVH entry is its first byte.
+    pub(crate) fn pvh_kernel() -> Arc<[u8]> {
+        elf_64(&[(PT_LOAD, 0x10_0000, 0x1000)])
+    }
+
+    /// An ELF64 file with these `(type, address, bytes in memory)` program headers, 16 bytes of the file each; a PVH
+    /// note, program header 1, points at 1 MiB.
+    pub(crate) fn elf_64(headers: &[(u32, u64, u64)]) -> Arc<[u8]> {
+        elf_64_with(headers, PT_NOTE)
+    }
+
+    /// As [`pvh_kernel`], without the note.
+    pub(crate) fn elf_64_without_note() -> Arc<[u8]> {
+        elf_64_with(&[(PT_LOAD, 0x10_0000, 0x1000)], 0)
+    }
+
+    /// As [`pvh_kernel`], in ELF32 for i386.
+    pub(crate) fn pvh_kernel_32() -> Arc<[u8]> {
+        let mut file = vec![0; 52 + 2 * 32];
+        file[..7].copy_from_slice(b"\x7fELF\x01\x01\x01");
+        for (at, value) in [(16, 2_u16), (18, 3), (40, 52), (42, 32), (44, 2)] {
+            file[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        let note_at = file.len() as u32;
+        for (at, value) in [
+            (20, 1_u32),
+            (28, 52),
+            (52, PT_LOAD),
+            (64, 0x10_0000),
+            (68, 16),
+            (72, 0x1000),
+            (84, PT_NOTE),
+            (88, note_at),
+            (100, 20),
+            (104, 20),
+            (112, 4),
+        ] {
+            file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        file.extend(note());
+        file.into()
+    }
+
+    /// A bzImage of this protocol with four setup sectors and 1000 bytes behind them.
+    pub(crate) fn bz_image(protocol: u16, loadflags: u8, xloadflags: u8) -> Arc<[u8]> {
+        let mut file = vec![0; 5 * 512 + 1000];
+        file[header::SETUP_SECTS] = 4;
+        file[0x202..0x206].copy_from_slice(b"HdrS");
+        file[header::VERSION..header::VERSION + 2].copy_from_slice(&protocol.to_le_bytes());
+        file[header::LOADFLAGS] = loadflags;
+        file[header::XLOADFLAGS] = xloadflags;
+        file[header::INITRD_ADDR_MAX..header::INITRD_ADDR_MAX + 4].copy_from_slice(&0x37ff_ffff_u32.to_le_bytes());
+        file.into()
+    }
+
+    fn elf_64_with(headers: &[(u32, u64, u64)], note_type: u32) -> Arc<[u8]> {
+        let count = headers.len() + 1;
+        let note_at = (64 + 56 * count) as u64;
+        let mut file = vec![0; 64];
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        for (at, value) in [(16, 2_u16), (18, 62), (52, 64), (54, 56), (56, count as u16)] {
+            file[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        file[20] = 1;
+        file[32] = 64;
+        let mut add = |kind: u32, offset: u64, address: u64, file_bytes: u64, memory_bytes: u64| {
+            file.extend(kind.to_le_bytes());
+            file.extend(7_u32.to_le_bytes());
+            for field in [offset, address, address, file_bytes, memory_bytes, 4] {
+                file.extend(field.to_le_bytes());
+            }
+        };
+        for (index, &(kind, address, memory_bytes)) in headers.iter().enumerate() {
+            add(kind, 0, address, memory_bytes.min(16), memory_bytes);
+            if index == 0 {
+                add(note_type, note_at, 0, 20, 20);
+            }
+        }
+        file.extend(note());
+        file.into()
+    }
+
+    fn note() -> Vec<u8> {
+        let mut note: Vec<u8> = [4_u32, 4, 18].iter().flat_map(|field| field.to_le_bytes()).collect();
+        note.extend(b"Xen\0");
+        note.extend(0x10_0000_u32.to_le_bytes());
+        note
+    }
+}

@@ -1,0 +1,613 @@
+//! The command line of `microvm`: long options named after QEMU's, so that fingers know them.
+//!
+//! Everything is parsed and every file read here; below, a [`Config`] is all there is. An option that this VMM does not
+//! offer is an error that says so, never ignored.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::board::BuildError;
+use crate::board::config::{BOOT_MARK_PORT, Blob, Config, DeviceConfig, DeviceKind, OnOffAuto, round_ram};
+use crate::board::profile::Profile;
+use crate::host::options::{RtcClock, RunOptions, SerialTo};
+
+mod values;
+
+use values::{Pairs, parse_date_time, parse_number, parse_size};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "microvm", version, about = "The reference VMM of the microvm machine model.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `microvm` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a guest on KVM.
+    Run(RunArgs),
+    /// Serve the machine over the qtest line protocol, with virtual time and without a CPU; needs no KVM.
+    Qtest(QtestArgs),
+    /// Print a table of the machine; needs no KVM.
+    Inspect(InspectArgs),
+}
+
+/// Options that say what the machine is; the same for every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MachineArgs {
+    /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto, isa-serial|x-option-roms|auto-kernel-cmdline=on|off,
+    /// kernel-irqchip=split, max-ram-below-4g=SIZE, virtio-mmio=modern|legacy.
+    #[arg(long, value_name = "microvm[,OPTION=VALUE]...")]
+    pub machine: Option<String>,
+    /// RAM; a bare number is MiB. Rounded up to 8 KiB [default: 128M].
+    #[arg(short = 'm', long = "memory", value_name = "SIZE[K|M|G|T]")]
+    pub memory: Option<String>,
+    /// CPUs, and the most there can be [default: 1].
+    #[arg(long, value_name = "N[,maxcpus=M]")]
+    pub smp: Option<String>,
+    /// What the RTC shows at power-on and what drives it: base=utc|localtime|YYYY-MM-DDTHH:MM:SS, clock=host|vm.
+    #[arg(long, value_name = "OPTION=VALUE[,...]")]
+    pub rtc: Option<String>,
+    /// Kernel image: an ELF file with a PVH note, or a Linux bzImage.
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Initial RAM disk; needs --kernel.
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line; needs --kernel.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// Firmware; not offered yet.
+    #[arg(long, value_name = "FILE")]
+    pub bios: Option<PathBuf>,
+    /// Option ROM to offer to a firmware by fw_cfg as genroms/NAME (qtest and inspect).
+    #[arg(long, value_name = "FILE")]
+    pub option_rom: Vec<PathBuf>,
+    /// virtio device; the first goes to the last transport: virtio-rng[,bus=virtio-mmio-bus.N].
+    #[arg(long, value_name = "KIND[,OPTION=VALUE]...")]
+    pub device: Vec<String>,
+    /// Port whose written value ends the VMM with status (value << 1) | 1, as QEMU's isa-debug-exit.
+    #[arg(long, value_name = "PORT")]
+    pub debug_exit: Option<String>,
+    /// Further fw_cfg file: name=opt/NAME,file=FILE or name=opt/NAME,string=TEXT (a comma in TEXT is written twice).
+    #[arg(long, value_name = "name=NAME,file=FILE|string=TEXT")]
+    pub fw_cfg: Vec<String>,
+}
+
+/// Options of `microvm run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Peer of the serial port.
+    #[arg(long, value_name = "stdio|null|file:FILE|unix:SOCKET", default_value = "stdio")]
+    pub serial: String,
+    /// End with status 0 when the guest resets the machine.
+    #[arg(long)]
+    pub no_reboot: bool,
+    /// Note the time of every byte the guest writes to port 0x3f0, one line each.
+    #[arg(long, value_name = "FILE")]
+    pub boot_marks: Option<PathBuf>,
+}
+
+/// Options of `microvm qtest`.
+#[derive(Args, Debug)]
+pub struct QtestArgs {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Speak over a stream socket instead of standard input and output: connect to a listening test, or listen
+    /// with server=on.
+    #[arg(long, value_name = "unix:PATH[,server=on]")]
+    pub socket: Option<String>,
+}
+
+/// Options of `microvm inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Which table.
+    #[arg(value_enum)]
+    pub table: Table,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// The tables `microvm inspect` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Table {
+    /// The memory map given to the guest.
+    E820,
+    /// The 128 bytes of CMOS.
+    Cmos,
+    /// The kernel command line the guest gets.
+    Cmdline,
+    /// Every key and file of fw_cfg.
+    FwCfg,
+    /// Devices, addresses, interrupts and RAM.
+    Layout,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs; sorted keys.
+    Json,
+}
+
+/// Why a command ended; printed as one line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line cannot be understood or asks for what the machine cannot be: exit status 2.
+    #[error("{0}")]
+    Usage(String),
+    /// A file, a socket or the host failed: exit status 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Where the RTC starts when `--rtc` says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcDefault {
+    /// The host's time in UTC: for a guest that runs.
+    HostUtc,
+    /// [`Config::new`]'s fixed instant: for answers that are the same twice.
+    Fixed,
+}
+
+impl CliError {
+    /// The process's exit status.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Usage(_) => 2,
+            CliError::Failed(_) => 1,
+        }
+    }
+}
+
+impl From<BuildError> for CliError {
+    fn from(error: BuildError) -> CliError {
+        match error {
+            BuildError::Config(text) => CliError::Usage(text),
+            other => CliError::Failed(other.to_string()),
+        }
+    }
+}
+
+impl Cli {
+    /// Parses arguments, the program's name first. `Ok(Err(text))` is help or version, to be printed to standard output.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] in one line.
+    pub fn parse_arguments<I>(arguments: I) -> Result<Result<Cli, String>, CliError>
+    where
+        I: IntoIterator,
+        I::Item: Into<std::ffi::OsString> + Clone,
+    {
+        match Cli::try_parse_from(arguments) {
+            Ok(cli) => Ok(Ok(cli)),
+            Err(error) => match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Err(error.to_string())),
+                _ => Err(CliError::Usage(one_line(&error.to_string()))),
+            },
+        }
+    }
+}
+
+impl MachineArgs {
+    /// Reads the files and builds the configuration, together with what drives the RTC.
+    ///
+    /// # Errors
+    /// [`CliError`] naming option, value and fix.
+    pub fn config(&self, rtc_default: RtcDefault) -> Result<(Config, RtcClock), CliError> {
+        let machine = Pairs::parse("--machine", self.machine.as_deref().unwrap_or("microvm"))?;
+        let mut config = machine_config(&machine)?;
+        if let Some(text) = &self.memory {
+            config.ram_bytes = memory_size(text)?;
+        }
+        if let Some(text) = &self.smp {
+            (config.cpus, config.cpus_max) = cpus(text)?;
+        }
+        let rtc = Pairs::parse("--rtc", self.rtc.as_deref().unwrap_or(""))?;
+        let clock = rtc_config(&rtc, rtc_default, &mut config)?;
+        if self.bios.is_some() {
+            return Err(CliError::Usage(
+                "--bios: running a firmware is not offered yet; drop it and give --kernel".into(),
+            ));
+        }
+        if self.kernel.is_none() {
+            for (given, option) in [(self.initrd.is_some(), "--initrd"), (self.append.is_some(), "--append")] {
+                if given {
+                    return Err(CliError::Usage(format!(
+                        "{option} is only allowed with --kernel: give --kernel or drop it"
+                    )));
+                }
+            }
+        }
+        config.kernel = read_blob("--kernel", self.kernel.as_deref())?;
+        config.initrd = read_blob("--initrd", self.initrd.as_deref())?;
+        config.append = self.append.clone().unwrap_or_default();
+        if config.append.contains('\0') {
+            return Err(CliError::Usage("--append: the text must not hold a NUL byte".into()));
+        }
+        for path in &self.option_rom {
+            config.option_roms.extend(read_blob("--option-rom", Some(path))?);
+        }
+        for text in &self.device {
+            config.devices.push(device_config(text)?);
+        }
+        if let Some(text) = &self.debug_exit {
+            config.debug_exit = Some(port("--debug-exit", text)?);
+        }
+        for text in &self.fw_cfg {
+            config.fw_cfg_files.push(fw_cfg_file(text)?);
+        }
+        Ok((config, clock))
+    }
+}
+
+impl RunArgs {
+    /// The machine and the options of a run on KVM.
+    ///
+    /// # Errors
+    /// [`CliError`] naming option, value and fix.
+    pub fn parse(&self) -> Result<(Config, RunOptions), CliError> {
+        if !self.machine.option_rom.is_empty() {
+            return Err(CliError::Usage(
+                "--option-rom: no firmware runs here, so nothing would run an option ROM; drop it".into(),
+            ));
+        }
+        let (mut config, rtc_clock) = self.machine.config(RtcDefault::HostUtc)?;
+        config.kvm = true;
+        if self.boot_marks.is_some() {
+            config.boot_marks = Some(BOOT_MARK_PORT);
+        }
+        if config.kernel.is_none() {
+            return Err(CliError::Usage(
+                "run: without a kernel there is nothing to run; give --kernel FILE".into(),
+            ));
+        }
+        let options = RunOptions {
+            serial: serial_to(&self.serial)?,
+            no_reboot: self.no_reboot,
+            boot_marks: self.boot_marks.clone(),
+            rtc_clock,
+        };
+        Ok((config, options))
+    }
+}
+
+impl QtestArgs {
+    /// The machine, and the socket to speak over.
+    ///
+    /// # Errors
+    /// [`CliError`] naming option, value and fix.
+    pub fn parse(&self) -> Result<(Config, Option<QtestSocket>), CliError> {
+        let config = self.machine.config_without_host("qtest")?;
+        let socket = self.socket.as_deref().map(qtest_socket).transpose()?;
+        Ok((config, socket))
+    }
+}
+
+impl MachineArgs {
+    /// The configuration for a command that never looks at a clock.
+    ///
+    /// # Errors
+    /// [`CliError`] as [`MachineArgs::config`], or `clock=host`.
+    pub fn config_without_host(&self, command: &str) -> Result<Config, CliError> {
+        let (config, _) = self.config(RtcDefault::Fixed)?;
+        if self.rtc.as_deref().is_some_and(|text| text.contains("clock=host")) {
+            return Err(CliError::Usage(format!(
+                "--rtc clock=host: {command} knows virtual time only; write clock=vm or drop it"
+            )));
+        }
+        Ok(config)
+    }
+}
+
+/// The socket of `microvm qtest`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QtestSocket {
+    /// Path of the UNIX stream socket.
+    pub path: PathBuf,
+    /// Listen for one test instead of connecting to it.
+    pub server: bool,
+}
+
+fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
+    let profile = match machine.value_of("profile") {
+        None => Profile::ALL[0],
+        Some(name) => Profile::by_name(name).ok_or_else(|| {
+            let names: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            machine.bad("profile", name, &format!("is one of {}", names.join(", ")))
+        })?,
+    };
+    let mut config = Config::new(profile);
+    for (index, (key, value)) in machine.iter().enumerate() {
+        let Some(value) = value else {
+            if index == 0 && key == "microvm" {
+                continue;
+            }
+            let fix = "the machine is `microvm`, options are OPTION=VALUE";
+            return Err(CliError::Usage(format!("--machine: '{key}' is not understood: {fix}")));
+        };
+        match key {
+            "type" if value == "microvm" => {}
+            "type" => return Err(machine.bad(key, value, "is microvm")),
+            "profile" => {}
+            "pic" => config.pic = machine.on_off_auto(key, value)?,
+            "pit" => config.pit = machine.on_off_auto(key, value)?,
+            "rtc" => config.rtc = machine.on_off_auto(key, value)?,
+            "isa-serial" => config.isa_serial = machine.on_off(key, value)?,
+            "x-option-roms" => config.x_option_roms = machine.on_off(key, value)?,
+            "auto-kernel-cmdline" => config.auto_kernel_cmdline = machine.on_off(key, value)?,
+            "kernel-irqchip" | "kernel_irqchip" => match value {
+                "split" => {}
+                "on" => {
+                    return Err(machine.bad(key, value, "is not offered yet; write kernel-irqchip=split or drop it"));
+                }
+                _ => return Err(machine.bad(key, value, "is split or on")),
+            },
+            "max-ram-below-4g" => {
+                if !profile.ram_split.has_limit {
+                    let fix = format!("profile {} has no such option; drop it", profile.name);
+                    return Err(machine.bad(key, value, &fix));
+                }
+                let bytes = parse_size(value, 1).map_err(|fix| machine.bad(key, value, &fix))?;
+                if crate::board::ram::HIGH_BASE < bytes {
+                    return Err(machine.bad(key, value, "expects a size less than or equal to 4G"));
+                }
+                config.max_ram_below_4g = Some(bytes);
+            }
+            "virtio-mmio" => {
+                config.virtio_modern = match value {
+                    "modern" => true,
+                    "legacy" => false,
+                    _ => return Err(machine.bad(key, value, "is modern or legacy")),
+                }
+            }
+            "acpi" | "pcie" | "ioapic2" | "usb" => {
+                return Err(machine.bad(key, value, "this machine never has it (acpi=off is how it is); drop it"));
+            }
+            _ => {
+                return Err(CliError::Usage(format!(
+                    "--machine: option '{key}' not found; there are {MACHINE_OPTIONS}"
+                )));
+            }
+        }
+    }
+    Ok(config)
+}
+
+fn memory_size(text: &str) -> Result<u64, CliError> {
+    let bad = |fix: &str| CliError::Usage(format!("-m '{text}': {fix}"));
+    let bytes = parse_size(text, 1 << 20).map_err(|fix| bad(&fix))?;
+    match round_ram(bytes) {
+        Some(0) => Ok(Config::default().ram_bytes),
+        Some(bytes) if bytes <= RAM_BYTES_MAX => Ok(bytes),
+        _ => Err(bad("this machine takes up to 16T")),
+    }
+}
+
+fn cpus(text: &str) -> Result<(u16, u16), CliError> {
+    let pairs = Pairs::parse("--smp", text)?;
+    let (mut cpus, mut cpus_max) = (None, None);
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        let (into, digits) = match (key, value) {
+            (digits, None) if index == 0 => (&mut cpus, digits),
+            ("cpus", Some(digits)) => (&mut cpus, digits),
+            ("maxcpus", Some(digits)) => (&mut cpus_max, digits),
+            ("sockets" | "dies" | "cores" | "threads", Some(value)) => {
+                return Err(pairs.bad(key, value, "CPU topology is not offered; drop it"));
+            }
+            _ => return Err(CliError::Usage(format!("--smp '{text}': write N or N,maxcpus=M"))),
+        };
+        let number = digits.parse::<u16>().ok().filter(|&number| number != 0);
+        let fix = || {
+            CliError::Usage(format!(
+                "--smp '{text}': '{digits}' is not a number of CPUs from 1 to 65535"
+            ))
+        };
+        *into = Some(number.ok_or_else(fix)?);
+    }
+    let cpus = cpus.or(cpus_max).unwrap_or(1);
+    Ok((cpus, cpus_max.unwrap_or(cpus)))
+}
+
+fn rtc_config(rtc: &Pairs, default: RtcDefault, config: &mut Config) -> Result<RtcClock, CliError> {
+    let mut clock = RtcClock::Host;
+    let mut base = None;
+    for (key, value) in rtc.iter() {
+        match (key, value) {
+            ("base", Some(value)) => base = Some(value),
+            ("clock", Some("host")) => clock = RtcClock::Host,
+            ("clock", Some("vm")) => clock = RtcClock::Vm,
+            ("clock", Some(value)) => return Err(rtc.bad(key, value, "is host or vm")),
+            _ => {
+                return Err(CliError::Usage(format!(
+                    "--rtc: '{key}' is not understood; there are base=VALUE and clock=host|vm"
+                )));
+            }
+        }
+    }
+    config.rtc_start_seconds = match base {
+        None if default == RtcDefault::Fixed => return Ok(clock),
+        None | Some("utc") => host_seconds()?,
+        Some("localtime") => host_seconds()? + local_offset_seconds()?,
+        Some(text) => parse_date_time(text).map_err(|fix| rtc.bad("base", text, &fix))?,
+    };
+    Ok(clock)
+}
+
+fn device_config(text: &str) -> Result<DeviceConfig, CliError> {
+    let pairs = Pairs::parse("--device", text)?;
+    let mut pairs_left = pairs.iter();
+    let kind = match pairs_left.next() {
+        Some(("virtio-rng", None)) => DeviceKind::Rng,
+        Some((name @ ("virtio-blk" | "virtio-net" | "virtio-console"), None)) => {
+            return Err(CliError::Usage(format!(
+                "--device '{name}': this device is not offered yet; there is virtio-rng"
+            )));
+        }
+        _ => {
+            return Err(CliError::Usage(format!(
+                "--device '{text}': unknown device; there is virtio-rng"
+            )));
+        }
+    };
+    let mut transport = None;
+    for (key, value) in pairs_left {
+        match (key, value) {
+            ("bus", Some(name)) => {
+                let index = name
+                    .strip_prefix("virtio-mmio-bus.")
+                    .and_then(|digits| digits.parse::<u8>().ok());
+                transport = Some(index.ok_or_else(|| pairs.bad("bus", name, "is virtio-mmio-bus.N"))?);
+            }
+            _ => {
+                return Err(CliError::Usage(format!(
+                    "--device '{text}': '{key}' is not understood; there is bus=virtio-mmio-bus.N"
+                )));
+            }
+        }
+    }
+    Ok(DeviceConfig { kind, transport })
+}
+
+fn fw_cfg_file(text: &str) -> Result<(String, Vec<u8>), CliError> {
+    let bad = |fix: &str| CliError::Usage(format!("--fw-cfg '{text}': {fix}"));
+    let pairs = Pairs::parse("--fw-cfg", text)?;
+    let (mut name, mut contents) = (None, None);
+    for (key, value) in pairs.iter() {
+        match (key, value) {
+            ("name", Some(value)) => name = Some(value.to_owned()),
+            ("string", Some(value)) if contents.is_none() => contents = Some(value.as_bytes().to_vec()),
+            ("file", Some(value)) if contents.is_none() => {
+                contents = Some(read_file("--fw-cfg", Path::new(value))?);
+            }
+            _ => return Err(bad("write name=NAME,file=FILE or name=NAME,string=TEXT")),
+        }
+    }
+    match (name, contents) {
+        (Some(name), Some(contents)) => Ok((name, contents)),
+        _ => Err(bad("write name=NAME,file=FILE or name=NAME,string=TEXT")),
+    }
+}
+
+fn port(option: &str, text: &str) -> Result<u16, CliError> {
+    let number = parse_number(text).and_then(|number| u16::try_from(number).ok());
+    number.ok_or_else(|| CliError::Usage(format!("{option} '{text}': write a port from 0 to 0xffff, as 0xf4")))
+}
+
+fn serial_to(text: &str) -> Result<SerialTo, CliError> {
+    match (text, text.split_once(':')) {
+        ("stdio", _) => Ok(SerialTo::Stdio),
+        ("null", _) => Ok(SerialTo::Null),
+        (_, Some(("file", path))) if !path.is_empty() => Ok(SerialTo::File(path.into())),
+        (_, Some(("unix", path))) if !path.is_empty() => Ok(SerialTo::Unix(path.into())),
+        _ => Err(CliError::Usage(format!(
+            "--serial '{text}': write stdio, null, file:FILE or unix:SOCKET"
+        ))),
+    }
+}
+
+fn qtest_socket(text: &str) -> Result<QtestSocket, CliError> {
+    let bad = || CliError::Usage(format!("--socket '{text}': write unix:PATH or unix:PATH,server=on"));
+    let pairs = Pairs::parse("--socket", text)?;
+    let mut left = pairs.iter();
+    let Some((first, None)) = left.next() else {
+        return Err(bad());
+    };
+    let path = first
+        .strip_prefix("unix:")
+        .filter(|path| !path.is_empty())
+        .ok_or_else(bad)?;
+    let mut server = false;
+    for (key, value) in left {
+        match (key, value) {
+            ("server", Some("on")) | ("server", None) => server = true,
+            ("server", Some("off")) => server = false,
+            _ => return Err(bad()),
+        }
+    }
+    Ok(QtestSocket {
+        path: path.into(),
+        server,
+    })
+}
+
+fn read_blob(option: &str, path: Option<&Path>) -> Result<Option<Blob>, CliError> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let bytes = read_file(option, path)?;
+    Ok(Some(Blob {
+        name: path.display().to_string(),
+        bytes: bytes.into(),
+    }))
+}
+
+fn read_file(option: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    let name = path.display();
+    let fail = |error: std::io::Error| CliError::Failed(format!("{option} '{name}': {error}"));
+    let file = File::open(path).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if FILE_BYTES_MAX < bytes.len() as u64 {
+        return Err(CliError::Failed(format!(
+            "{option} '{name}': the file is larger than {FILE_BYTES_MAX} bytes, the most this machine takes"
+        )));
+    }
+    Ok(bytes)
+}
+
+fn host_seconds() -> Result<i64, CliError> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.ok().and_then(|since| i64::try_from(since.as_secs()).ok());
+    seconds.ok_or_else(|| CliError::Failed("--rtc: the host's clock lies before 1970; give base=DATE".into()))
+}
+
+fn local_offset_seconds() -> Result<i64, CliError> {
+    let fail = |error: &dyn std::fmt::Display| {
+        CliError::Failed(format!(
+            "--rtc base=localtime: read the host's time zone: {error}; give base=utc"
+        ))
+    };
+    let zone = tz::TimeZone::local().map_err(|error| fail(&error))?;
+    let now = zone.find_current_local_time_type().map_err(|error| fail(&error))?;
+    Ok(i64::from(now.ut_offset()))
+}
+
+/// Makes one line of clap's message: its paragraphs without the usage.
+fn one_line(text: &str) -> String {
+    let wanted = text.lines().take_while(|line| !line.starts_with("Usage:"));
+    let words: Vec<&str> = wanted.flat_map(str::split_whitespace).collect();
+    let line = words.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Most bytes of a kernel, initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.
+const FILE_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// Most bytes of RAM: what 44 address bits reach, more than hosts have.
+const RAM_BYTES_MAX: u64 = 16 << 40;
+
+const MACHINE_OPTIONS: &str = "profile, pic, pit, rtc, isa-serial, x-option-roms, auto-kernel-cmdline, kernel-irqchip, \
+                               max-ram-below-4g, virtio-mmio";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! The outside world: what only a running VMM needs and no device may know.
+
+pub mod options;
