@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+mod recordings;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::case::Case;
 use conformance::catalog;
@@ -55,6 +57,18 @@ enum Command {
     },
     /// Lists the planted bugs that `--subject mutant:NAME` has.
     Mutants,
+    /// Holds a recording of a real machine against a subject, answer by answer.
+    Replay(recordings::ReplayArguments),
+    /// Works on recordings.
+    Recording {
+        #[command(subcommand)]
+        command: recordings::RecordingCommand,
+    },
+    /// Works on goldens.
+    Golden {
+        #[command(subcommand)]
+        command: recordings::GoldenCommand,
+    },
 }
 
 #[derive(Subcommand)]
@@ -175,6 +189,9 @@ fn main() -> ExitCode {
         Command::Subject {
             command: SubjectCommand::Check { subject, images },
         } => check_subject(&subject, images.as_deref()),
+        Command::Replay(arguments) => recordings::replay(&arguments),
+        Command::Recording { command } => recordings::recording(&command),
+        Command::Golden { command } => recordings::golden(&command),
         Command::Mutants => {
             for mutant in MUTANTS {
                 out(&format!(
