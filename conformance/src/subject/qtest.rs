@@ -291,7 +291,7 @@ impl Machine for QtestMachine {
         }
         // Changes are printed before the answer to the command that caused them, or after it by a device that works
         // on its own time; a question without effect brings the latter in.
-        self.settle()?;
+        self.settle(SETTLE_TURNS)?;
         Ok(self.events.drain(..).collect())
     }
 
@@ -310,8 +310,13 @@ impl Machine for QtestMachine {
             (Serial::Stdio, Some(console)) => {
                 let sent = console.write_all(bytes);
                 sent.map_err(|error| Broken::Transport(format!("type on the serial line: {error}")))?;
-                // Both the console and this channel are served by the subject's main loop, one turn for each question.
-                self.settle()
+                // Both the console and this channel are served by the subject's main loop, one turn for each question;
+                // QEMU's serial port takes one byte a turn, and nothing when its FIFO is full.
+                for _ in 0..=bytes.len().min(FIFO_BYTES) {
+                    std::thread::sleep(TURN);
+                    self.settle(SETTLE_TURNS)?;
+                }
+                Ok(())
             }
             (Serial::Stdio | Serial::None, _) => Err(Stop::Unsupported(Caps::SERIAL_INPUT)),
         }
@@ -328,7 +333,7 @@ impl Machine for QtestMachine {
                     .ok_or_else(|| Broken::Transport(format!("'serial_out' was answered '{}'", cut(&answer))).into())
             }
             (Serial::Stdio, Some(_)) => {
-                self.settle()?;
+                self.settle(SETTLE_TURNS)?;
                 let mut bytes = Vec::new();
                 let Some(console) = &mut self.console else {
                     return Ok(bytes);
@@ -354,7 +359,7 @@ impl Machine for QtestMachine {
             (Reset::Qmp, Some(qmp)) => {
                 qmp.system_reset()
                     .map_err(|error| Broken::Transport(format!("reset: {error}")))?;
-                self.settle()
+                self.settle(SETTLE_TURNS)
             }
             (Reset::Qmp | Reset::None, _) => Err(Stop::Unsupported(Caps::RESET)),
         }
@@ -366,8 +371,9 @@ impl Machine for QtestMachine {
 }
 
 impl QtestMachine {
-    fn settle(&mut self) -> Result<(), Stop> {
-        for _ in 0..SETTLE_TURNS {
+    /// Lets the subject's main loop turn.
+    fn settle(&mut self, turns: usize) -> Result<(), Stop> {
+        for _ in 0..turns {
             self.ask("endianness")?;
         }
         Ok(())
@@ -500,6 +506,12 @@ const SERIAL_BYTES_MAX: usize = 1 << 20;
 
 /// Turns of a subject's main loop after which what was ready before them has been served.
 const SETTLE_TURNS: usize = 3;
+
+/// Bytes that a 16550's receiver holds, and one more.
+const FIFO_BYTES: usize = 17;
+
+/// A moment in which a main loop looks at its other channels.
+const TURN: Duration = Duration::from_millis(1);
 
 /// Longest part of a line shown in a message.
 const SHOWN_CHARS_MAX: usize = 120;
