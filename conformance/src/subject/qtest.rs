@@ -76,7 +76,7 @@ impl Adapter for QtestAdapter {
         let facts = Facts {
             append: setup.append.map(str::to_owned),
             kernel_entry: setup.append.map(|_| kernel::ENTRY),
-            kvm: !self.launch.needs.is_empty(),
+            kvm: self.launch.needs_kvm(),
             ..Facts::default()
         };
         let machine = QtestMachine::start(&self.launch, self.caps, &words, &places, folder, facts)?;
