@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_protocol::{BYTES_MAX, CallError, Client, ErrorCode, Failure, PROTOCOL_VERSION, Reply, Request};
+use guest_protocol::{
+    BYTES_MAX, CallError, Client, ErrorCode, Failure, PAYLOAD_LENGTH_MAX, PROGRAM_STEPS_MAX, PROTOCOL_VERSION, Program,
+    Reply, Request, Step,
+};
 
 use super::console::{Closed, Console};
 use super::description::{Description, Launch, Places};
@@ -150,6 +153,31 @@ impl AgentMachine {
         }
     }
 
+    /// Performs as many steps from the front as one program carries, at least one, and returns what they read.
+    fn program(&mut self, steps: &[Step]) -> Result<Vec<u64>, Stop> {
+        let mut buffer = [0; PAYLOAD_LENGTH_MAX];
+        let steps = &steps[..steps.len().min(PROGRAM_STEPS_MAX)];
+        let (program, count) = Program::encode(steps, &mut buffer)
+            .map_err(|error| Broken::Transport(format!("a program of {} steps: {error}", steps.len())))?;
+        let request = Request::Program(program);
+        match self.client.call(&request) {
+            Ok(Reply::Answers(answers)) => match answers.failure {
+                Some(failure) => Err(refused(&request, &failure)),
+                None => {
+                    let values: Vec<u64> = answers.of(&program).filter_map(|(_, value)| value).collect();
+                    if usize::from(answers.steps_done) == count && count != 0 {
+                        Ok(values)
+                    } else {
+                        Err(odd(&request, &Reply::Answers(answers)))
+                    }
+                }
+            },
+            Ok(Reply::Error(failure)) => Err(refused(&request, &failure)),
+            Ok(other) => Err(odd(&request, &other)),
+            Err(error) => Err(self.broken("a program", error)),
+        }
+    }
+
     fn broken(&mut self, what: &str, error: CallError<Closed>) -> Stop {
         Stop::Broken(match error {
             CallError::Channel(Closed) => Broken::Crash(format!("at {what}: {}", self.process.end())),
@@ -175,6 +203,18 @@ impl Machine for AgentMachine {
         let width = theirs(width);
         self.number(&Request::PortRead { port, width })
             .map(|value| value as u32)
+    }
+
+    fn port_read_many(&mut self, port: u16, width: Width, count: usize) -> Result<Vec<u32>, Stop> {
+        let mut values = Vec::new();
+        while values.len() < count {
+            let step = Step::PortRead {
+                port,
+                width: theirs(width),
+            };
+            values.extend(self.program(&vec![step; count - values.len()])?);
+        }
+        Ok(values.into_iter().map(|value| value as u32).collect())
     }
 
     fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop> {

@@ -180,10 +180,15 @@ impl QtestMachine {
 
     /// Sends one line and returns what follows `OK`.
     fn ask(&mut self, command: &str) -> Result<String, Stop> {
-        let deadline = Instant::now() + self.answer_limit;
         if let Err(error) = self.lines.send(command) {
             return Err(self.broken(command, error));
         }
+        self.answer(command)
+    }
+
+    /// What follows the next `OK`; line changes before it are kept.
+    fn answer(&mut self, command: &str) -> Result<String, Stop> {
+        let deadline = Instant::now() + self.answer_limit;
         loop {
             let line = match self.lines.receive(deadline) {
                 Ok(line) => line,
@@ -203,8 +208,12 @@ impl QtestMachine {
 
     fn ask_number(&mut self, command: &str) -> Result<u64, Stop> {
         let answer = self.ask(command)?;
-        parse_number(&answer).ok_or_else(|| {
-            let text = format!("'{command}' was answered 'OK {}', which is no number", cut(&answer));
+        self.number(command, &answer)
+    }
+
+    fn number(&self, command: &str, answer: &str) -> Result<u64, Stop> {
+        parse_number(answer).ok_or_else(|| {
+            let text = format!("'{command}' was answered 'OK {}', which is no number", cut(answer));
             Broken::Transport(text).into()
         })
     }
@@ -234,6 +243,25 @@ impl Machine for QtestMachine {
     fn port_read(&mut self, port: u16, width: Width) -> Result<u32, Stop> {
         let value = self.ask_number(&Action::PortRead { port, width }.to_string())?;
         Ok((value & width.mask()) as u32)
+    }
+
+    fn port_read_many(&mut self, port: u16, width: Width, count: usize) -> Result<Vec<u32>, Stop> {
+        let command = Action::PortRead { port, width }.to_string();
+        let mut values = Vec::with_capacity(count.min(PIPELINED_MAX));
+        while values.len() < count {
+            let part = (count - values.len()).min(PIPELINED_MAX);
+            // One write for the whole part: the subject works through the lines and answers each.
+            let lines = format!("{command}\n").repeat(part - 1) + &command;
+            if let Err(error) = self.lines.send(&lines) {
+                return Err(self.broken(&command, error));
+            }
+            for _ in 0..part {
+                let answer = self.answer(&command)?;
+                let value = self.number(&command, &answer)?;
+                values.push((value & width.mask()) as u32);
+            }
+        }
+        Ok(values)
     }
 
     fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop> {
@@ -494,6 +522,9 @@ fn cut(line: &str) -> String {
 
 /// Bytes of one bulk access on the wire.
 const CHUNK_BYTES: usize = 32 << 10;
+
+/// Lines sent before their answers are read: both directions fit the socket's buffers.
+const PIPELINED_MAX: usize = 64;
 
 /// Longest line that a subject may send.
 const LINE_BYTES_MAX: usize = 1 << 20;
