@@ -43,8 +43,9 @@ pub enum Command {
 /// Options that say what the machine is; the same for every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct MachineArgs {
-    /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto, isa-serial|x-option-roms|auto-kernel-cmdline=on|off,
-    /// kernel-irqchip=split, max-ram-below-4g=SIZE, virtio-mmio=modern|legacy.
+    /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto,
+    /// isa-serial|x-option-roms|auto-kernel-cmdline=on|off, kernel-irqchip=split, max-ram-below-4g=SIZE,
+    /// virtio-mmio=modern|legacy.
     #[arg(long, value_name = "microvm[,OPTION=VALUE]...")]
     pub machine: Option<String>,
     /// RAM; a bare number is MiB. Rounded up to 8 KiB [default: 128M].
@@ -189,7 +190,8 @@ impl From<BuildError> for CliError {
 }
 
 impl Cli {
-    /// Parses arguments, the program's name first. `Ok(Err(text))` is help or version, to be printed to standard output.
+    /// Parses arguments, the program's name first. `Ok(Err(text))` is help or version, to be printed to standard
+    /// output.
     ///
     /// # Errors
     /// [`CliError::Usage`] in one line.
