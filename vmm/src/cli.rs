@@ -121,6 +121,9 @@ pub struct InspectArgs {
     /// Which table.
     #[arg(value_enum)]
     pub table: Table,
+    /// Show the machine as `run` makes it, on KVM: no RTC unless rtc=on, and KVM's own pages reserved.
+    #[arg(long)]
+    pub kvm: bool,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -397,7 +400,7 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
 
 fn memory_size(text: &str) -> Result<u64, CliError> {
     let bad = |fix: &str| CliError::Usage(format!("-m '{text}': {fix}"));
-    let bytes = parse_size(text, 1 << 20).map_err(|fix| bad(&fix))?;
+    let bytes = parse_size(text, 1 << 20).map_err(|fix| bad(&format!("the value {fix}")))?;
     match round_ram(bytes) {
         Some(0) => Ok(Config::default().ram_bytes),
         Some(bytes) if bytes <= RAM_BYTES_MAX => Ok(bytes),
