@@ -42,7 +42,9 @@ fn run() -> Result<ExitCode, CliError> {
 }
 
 fn inspect(args: &InspectArgs) -> Result<ExitCode, CliError> {
-    let mut machine = power_on(&args.machine.config_without_host("inspect")?)?;
+    let mut config = args.machine.config_without_host("inspect")?;
+    config.kvm = args.kvm;
+    let mut machine = power_on(&config)?;
     print(&inspect_cli::table(&mut machine, args.table, args.format))?;
     Ok(ExitCode::SUCCESS)
 }
