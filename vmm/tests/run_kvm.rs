@@ -414,7 +414,8 @@ fn pic_interrupt_waits_until_the_guest_allows_interrupts() {
 #[test]
 fn level_triggered_interrupt_comes_again_after_its_eoi() {
     // The serial port's "transmitter empty" on pin 4, level-triggered: the handler quiets it by reading IIR, sends a
-    // character, which raises it again, and ends the interrupt. The second one comes only if the EOI reached the IOAPIC.
+    // character, which raises it again, and ends the interrupt. The second one comes only if the EOI reached the
+    // IOAPIC.
     let main: &[u8] = &[
         0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 0x01, 0x00, 0x00, // mov dword [0xfee000f0], 0x1ff   APIC on
         0xc7, 0x05, 0x00, 0x00, 0xc0, 0xfe, 0x18, 0x00, 0x00,

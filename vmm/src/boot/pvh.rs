@@ -9,7 +9,7 @@
 //! | 0x6000 | start info, 56 bytes | Firecracker, Cloud Hypervisor |
 //! | 0x6040 | module list, one entry | the same |
 //! | 0x7000 | memory map, at most [`MEMORY_MAP_ENTRIES_MAX`] entries | the same |
-//! | 0x20000 | command line, at most [`COMMAND_LINE_BYTES_MAX`] bytes with its NUL | the machine model's `CMDLINE_ADDR` |
+//! | 0x20000 | command line: up to [`COMMAND_LINE_BYTES_MAX`] bytes, NUL included | the machine, `CMDLINE_ADDR` |
 //! | 0x9fc00, 0xf0000 | MP table | the machine's firmware, see [`super::mp_table`] |
 //! | below the end of low RAM | initial RAM disk | the machine model: `(below_4g - 1 - size) & !0xfff` |
 //!

@@ -1,8 +1,8 @@
 //! The peer of the guest's serial port.
 //!
-//! Output never stalls a CPU: bytes go to a buffer of at most [`OUTPUT_BYTES_MAX`] that a thread of its own writes to the
-//! host. When the host does not take them and the buffer is full, further bytes are dropped and counted; the run's end
-//! says how many. Input waits on the host's side until the port has room, so nothing typed is lost.
+//! Output never stalls a CPU: bytes go to a buffer of at most [`OUTPUT_BYTES_MAX`] that a thread of its own writes to
+//! the host. When the host does not take them and the buffer is full, further bytes are dropped and counted; the run's
+//! end says how many. Input waits on the host's side until the port has room, so nothing typed is lost.
 
 use std::fs::File;
 use std::io::{self, Write};

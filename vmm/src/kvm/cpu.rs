@@ -1,8 +1,8 @@
 //! One virtual CPU: its state at power-on and at the PVH entry point.
 //!
-//! Source: Xen "x86/HVM direct boot ABI" for the boot CPU; Intel SDM volume 3, "Processor State After Reset" for what the
-//! ABI leaves open. Selectors and descriptor tables are unspecified there: the tables are empty, so a guest that needs
-//! one brings its own.
+//! Source: Xen "x86/HVM direct boot ABI" for the boot CPU; Intel SDM volume 3, "Processor State After Reset" for what
+//! the ABI leaves open. Selectors and descriptor tables are unspecified there: the tables are empty, so a guest that
+//! needs one brings its own.
 
 use kvm_bindings::{
     KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED, Msrs, kvm_debugregs, kvm_dtable, kvm_fpu, kvm_lapic_state,

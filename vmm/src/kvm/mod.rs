@@ -4,8 +4,8 @@
 //! the machine model asks for (`kernel-irqchip=split`).
 //!
 //! Reading order: `run` (power-on, what the threads share, the end), `cpu_loop` (exits), `settle` (events and
-//! time), `wait` (deadlines, typed bytes, signals); under them `vm`, `cpu`, `cpuid`, `exit`, `interrupt`, `kick`; beside
-//! them `counters` and `report`.
+//! time), `wait` (deadlines, typed bytes, signals); under them `vm`, `cpu`, `cpuid`, `exit`, `interrupt`, `kick`;
+//! beside them `counters` and `report`.
 //!
 //! Threads: one for each CPU, one for serial output, and the caller's, which waits for deadlines of devices, typed
 //! bytes, signals and the end. The machine lies behind one lock; nobody keeps it longer than one exit's work, or

@@ -65,18 +65,18 @@ impl RunError {
     }
 }
 
-/// Powers the machine on and runs the guest to its end; returns the process's exit status. `started` is when the process
-/// began: boot marks count from there.
+/// Powers the machine on and runs the guest to its end; returns the process's exit status. `started` is when the
+/// process began: boot marks count from there.
 ///
 /// The guest ends the run by the debug-exit port (status `(value << 1) | 1`) or, with `no_reboot`, by a reset (0).
 /// The RTC follows virtual time, which is the host's monotonic clock here, whatever `rtc_clock` says: nothing stops a
 /// guest but its end, so both choices show the same.
 ///
-/// SIGINT, SIGTERM, SIGHUP and a serial peer that hangs up end it with 0 and a line on standard error; a CPU that cannot
-/// go on ends it with 1 and a report there.
+/// SIGINT, SIGTERM, SIGHUP and a serial peer that hangs up end it with 0 and a line on standard error; a CPU that
+/// cannot go on ends it with 1 and a report there.
 ///
-/// Everything is flushed on return and the terminal is as before, but the CPUs' threads are still there: the caller ends
-/// the process, by [`super::leave`] best.
+/// Everything is flushed on return and the terminal is as before, but the CPUs' threads are still there: the caller
+/// ends the process, by [`super::leave`] best.
 ///
 /// # Errors
 /// [`RunError`] when the run cannot begin.

@@ -55,8 +55,8 @@ impl Shared {
         }
     }
 
-    /// A message of the IOAPIC to the local APICs. ExtINT means that the vector is the PIC's: KVM's local APICs take that
-    /// on their own wire only, so the vector is fetched here and sent as an ordinary interrupt.
+    /// A message of the IOAPIC to the local APICs. ExtINT means that the vector is the PIC's: KVM's local APICs take
+    /// that on their own wire only, so the vector is fetched here and sent as an ordinary interrupt.
     fn message(&self, machine: &mut Machine, address: u64, data: u32) {
         if data & DELIVERY_MODE != DELIVERY_EXT_INT {
             self.vm.signal_msi(address, data);
