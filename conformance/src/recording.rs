@@ -13,8 +13,8 @@
 //! clock_step 1000 -> raise 8
 //! ```
 //!
-//! Numbers in answers are hexadecimal without prefix, `*3` is the same read three times, and changes of interrupt
-//! lines stand before the answer.
+//! Numbers in answers are hexadecimal without prefix, and `inb 0x71 *3` is the same read three times. Changes of
+//! interrupt lines stand before the answer; `raise 8 *4` is raise, lower, raise, lower of line 8.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -298,7 +298,15 @@ impl Step {
             && (word == "raise" || word == "lower")
         {
             words.next();
-            events.push(parse_event(&format!("{word} {}", words.next().unwrap_or_default()))?);
+            let first = parse_event(&format!("{word} {}", words.next().unwrap_or_default()))?;
+            let count = words.next_if(|word| word.starts_with('*')).map_or(Ok(1), |word| {
+                let count = word[1..].parse().ok().filter(|count| (1..=EVENTS_MAX).contains(count));
+                count.ok_or_else(|| format!("'{word}' is not a count of 1..={EVENTS_MAX}"))
+            })?;
+            events.extend((0..count).map(|index| LineEvent {
+                level: first.level ^ (index % 2 != 0),
+                ..first
+            }));
         }
         let answers: Vec<&str> = words.collect();
         if 1 < count && answers.len() != count {
@@ -326,10 +334,15 @@ impl Step {
         if 1 < run.len() {
             let _infallible = write!(line, " *{}", run.len());
         }
-        let events = self
-            .events
-            .iter()
-            .map(|event| format!("{} {}", level_word(event.level), event.gsi));
+        let toggles = |a: &LineEvent, b: &LineEvent| a.gsi == b.gsi && a.level != b.level;
+        let events = self.events.chunk_by(toggles).map(|run| {
+            let first = format!("{} {}", level_word(run[0].level), run[0].gsi);
+            if run.len() == 1 {
+                first
+            } else {
+                format!("{first} *{}", run.len())
+            }
+        });
         let answers = run
             .iter()
             .map(|step| step.answer.clone())
@@ -448,6 +461,9 @@ fn parse_config(line: &str) -> Result<Vec<(String, String)>, String> {
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// Most changes of a line in one answer.
+const EVENTS_MAX: usize = 1 << 20;
+
 /// Most bytes a recording may unpack to.
 const UNPACKED_LENGTH_MAX: u64 = 1 << 30;
 
@@ -457,7 +473,7 @@ mod tests {
 
     const TEXT: &str = "# source: a machine\n# profile: microvm-2019\n\nrecord time/0\n\
                         config append=\"a=b -- c\" m=64M rtc=on\nirq_intercept_in ioapic\noutb 0x70 0xc -> raise 8\n\
-                        inb 0x71 *3 -> d0 0 0\nclock_step 1000 -> raise 0 lower 0\npoll readw 0x6002 0x1 -> 1\n\
+                        inb 0x71 *3 -> d0 0 0\nclock_step 1000 -> raise 0 *2\npoll readw 0x6002 0x1 -> 1\n\
                         read 0x1000 0x2 -> aabb\n";
 
     #[test]

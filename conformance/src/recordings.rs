@@ -111,11 +111,8 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<(), End> {
     // Only a whole replay can tell that a decision is no longer needed.
     let whole = arguments.filter.is_empty() && arguments.subject == "reference" && summary.skipped.is_empty();
     let stale = if whole { summary.stale.as_slice() } else { &[] };
-    for decision in stale {
-        out(&format!(
-            "stale: {}: no difference of {} '{}'",
-            settled.place, decision.record, decision.operation
-        ));
+    for pattern in stale {
+        out(&format!("stale: {}: no difference needs '{pattern}'", settled.place));
     }
     if summary.findings.is_empty() && stale.is_empty() {
         Ok(())
@@ -135,9 +132,9 @@ fn print_summary(recording: &Recording, lane: &Lane, summary: &Summary, argument
             difference.step,
             difference.operation,
             recording.source,
-            difference.recorded,
+            shortened(&difference.recorded),
             lane.subject,
-            difference.answered
+            shortened(&difference.answered)
         ));
     }
     let hidden = summary.findings.len().saturating_sub(arguments.show);
@@ -162,6 +159,16 @@ fn print_summary(recording: &Recording, lane: &Lane, summary: &Summary, argument
         out(&format!("  skipped {:>4} records: {}", group.len(), group[0]));
     }
 }
+
+/// The first characters of a long answer, and how many there are.
+fn shortened(answer: &str) -> String {
+    match answer.char_indices().nth(ANSWER_LENGTH_SHOWN) {
+        Some((end, _)) => format!("{}… ({} characters)", &answer[..end], answer.len()),
+        None => answer.to_owned(),
+    }
+}
+
+const ANSWER_LENGTH_SHOWN: usize = 80;
 
 /// Writes a recording as text.
 pub(crate) fn recording(command: &RecordingCommand) -> Result<(), End> {

@@ -24,22 +24,14 @@ pub struct Settled {
     pub differences: Vec<Decision>,
 }
 
-/// One decision.
+/// One decision: who is right, and where it shows.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
-    /// Records it is about; `*` stands for any text.
-    pub record: String,
-    /// Operations it is about; `*` stands for any text.
-    pub operation: String,
-    /// What was recorded; `*` stands for any text.
-    #[serde(default = "any")]
-    pub recorded: String,
-    /// What the subject answers; `*` stands for any text.
-    #[serde(default = "any")]
-    pub answered: String,
     /// Who is right, and the document that says so.
     pub reason: String,
+    /// Where it shows, as `record | operation | recorded | answered`; `*` in a part stands for any text.
+    pub at: Vec<String>,
 }
 
 /// What a replay found.
@@ -51,8 +43,8 @@ pub struct Summary {
     pub findings: Vec<Difference>,
     /// Records that this subject could not be asked, with the reason.
     pub skipped: Vec<(String, String)>,
-    /// Decisions that no difference needed.
-    pub stale: Vec<Decision>,
+    /// Patterns of decisions that no difference needed.
+    pub stale: Vec<String>,
 }
 
 /// One area of a recording.
@@ -127,24 +119,36 @@ impl Settled {
         };
         let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
         let mut settled: Settled = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
-        if let Some(decision) = settled
-            .differences
-            .iter()
-            .find(|decision| decision.reason.trim().is_empty())
-        {
-            return Err(fail(format!("the difference of {} has no reason", decision.record)));
+        for decision in &settled.differences {
+            if decision.reason.trim().is_empty() {
+                return Err(fail(format!("the difference at {:?} has no reason", decision.at)));
+            }
+            if let Some(wrong) = decision.at.iter().find(|pattern| pattern.split(" | ").count() != 4) {
+                return Err(fail(format!(
+                    "'{wrong}' is not 'record | operation | recorded | answered'"
+                )));
+            }
         }
         settled.place = place;
         Ok(settled)
     }
 
-    fn decision(&self, difference: &Difference) -> Option<usize> {
-        self.differences.iter().position(|decision| {
-            matches(&decision.record, &difference.record)
-                && matches(&decision.operation, &difference.operation)
-                && matches(&decision.recorded, &difference.recorded)
-                && matches(&decision.answered, &difference.answered)
-        })
+    /// The pattern that covers a difference, as (decision, pattern) indices.
+    fn find(&self, difference: &Difference) -> Option<(usize, usize)> {
+        let texts = [
+            &difference.record,
+            &difference.operation,
+            &difference.recorded,
+            &difference.answered,
+        ];
+        let covers = |pattern: &String| {
+            let parts: Vec<&str> = pattern.split(" | ").map(str::trim).collect();
+            parts.len() == texts.len() && parts.iter().zip(texts).all(|(part, text)| matches(part, text))
+        };
+        let decisions = self.differences.iter().enumerate();
+        decisions
+            .into_iter()
+            .find_map(|(index, decision)| Some((index, decision.at.iter().position(covers)?)))
     }
 }
 
@@ -161,7 +165,11 @@ pub fn replay(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Summary, ReplayError> {
     let mut summary = Summary::default();
-    let mut used = vec![false; settled.differences.len()];
+    let mut used: Vec<Vec<bool>> = settled
+        .differences
+        .iter()
+        .map(|decision| vec![false; decision.at.len()])
+        .collect();
     for record in recording.records.iter().filter(|record| select(&record.name)) {
         progress(&record.name);
         let setup = setup(record)?;
@@ -174,9 +182,9 @@ pub fn replay(
             Ok((answers, differences)) => {
                 area.answers = answers;
                 for difference in differences {
-                    match settled.decision(&difference) {
-                        Some(index) => {
-                            used[index] = true;
+                    match settled.find(&difference) {
+                        Some((decision, pattern)) => {
+                            used[decision][pattern] = true;
                             area.settled += 1;
                         }
                         None => {
@@ -204,8 +212,10 @@ pub fn replay(
             Err(Stop::NotMet) => {}
         }
     }
-    let unused = settled.differences.iter().zip(used).filter(|(_, used)| !used);
-    summary.stale = unused.map(|(decision, _)| decision.clone()).collect();
+    for (decision, used) in settled.differences.iter().zip(used) {
+        let unused = decision.at.iter().zip(used).filter(|(_, used)| !used);
+        summary.stale.extend(unused.map(|(pattern, _)| pattern.clone()));
+    }
     Ok(summary)
 }
 
@@ -392,10 +402,6 @@ fn parse_size(text: &str) -> Option<u64> {
         _ => (text, 0),
     };
     parse_number(digits)?.checked_shl(shift)
-}
-
-fn any() -> String {
-    "*".to_owned()
 }
 
 /// Most looks of one `poll`.

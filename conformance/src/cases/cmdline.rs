@@ -37,6 +37,17 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "cmdline/devices/answer",
+        title: "Each announced address is a transport with a device.",
+        clause: &microvm::TRANSPORTS,
+        setup: Setup {
+            devices: &["virtio-rng"; 3],
+            ..ONE
+        },
+        body: Body::Bus(announced_devices_answer),
+        ..AREA
+    },
+    Case {
         id: "cmdline/devices/eight",
         title: "Eight devices are announced from the highest transport to the lowest.",
         setup: Setup { devices: &EIGHT, ..ONE },
@@ -51,17 +62,6 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "cmdline/devices/one",
         title: "One device is announced by size, address and interrupt.",
-        ..AREA
-    },
-    Case {
-        id: "cmdline/devices/answer",
-        title: "Each announced address is a transport with a device.",
-        clause: &microvm::TRANSPORTS,
-        setup: Setup {
-            devices: &["virtio-rng"; 3],
-            ..ONE
-        },
-        body: Body::Bus(announced_devices_answer),
         ..AREA
     },
     Case {

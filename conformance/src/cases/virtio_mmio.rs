@@ -166,15 +166,6 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
-        id: "virtio-mmio/legacy/pfn-reads-back",
-        title: "QueuePFN reads back per queue, and writing 0 stops the queue.",
-        clause: &clause::LEGACY_PFN,
-        features: ON_LEGACY,
-        setup: LEGACY,
-        body: Body::Bus(legacy_pfn),
-        ..AREA
-    },
-    Case {
         id: "virtio-mmio/legacy/no-queue-ready",
         title: "A legacy transport has no QueueReady.",
         clause: &clause::LEGACY_ONLY,
@@ -182,6 +173,15 @@ pub(crate) const CASES: &[Case] = &[
         features: ON_LEGACY,
         setup: LEGACY,
         body: Body::Bus(legacy_no_ready),
+        ..AREA
+    },
+    Case {
+        id: "virtio-mmio/legacy/pfn-reads-back",
+        title: "QueuePFN reads back per queue, and writing 0 stops the queue.",
+        clause: &clause::LEGACY_PFN,
+        features: ON_LEGACY,
+        setup: LEGACY,
+        body: Body::Bus(legacy_pfn),
         ..AREA
     },
     Case {

@@ -328,11 +328,13 @@ impl Lane {
         )
     }
 
-    /// `subject/depth/profile`, with the way's name when there is one.
+    /// `subject/depth/profile`, with the way's name when it is the only one.
     pub fn title(&self) -> String {
-        let way = self.ways.first().map(|way| way.name.as_str()).unwrap_or_default();
-        let dot = if way.is_empty() { "" } else { "." };
-        format!("{}/{}{dot}{way}/{}", self.subject, self.depth, self.layout.profile)
+        let way = match &self.ways[..] {
+            [way] if !way.name.is_empty() => format!(".{}", way.name),
+            _ => String::new(),
+        };
+        format!("{}/{}{way}/{}", self.subject, self.depth, self.layout.profile)
     }
 
     /// What a case can hope for at best.
