@@ -613,6 +613,8 @@ fn alarm_any_time(p: &mut Probe<'_>) -> Result<(), Stop> {
         p.advance(SECOND_NS)?;
         let got = rtc::read(p, REGISTER_C)?;
         p.check_eq("AF", got & AF, AF);
+        let again = rtc::read(p, REGISTER_C)?;
+        p.check_eq("AF read again", again & AF, 0u8);
     }
     Ok(())
 }

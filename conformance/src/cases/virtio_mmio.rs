@@ -420,7 +420,10 @@ fn empty_ignores(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn features_version_1(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let word_1 = Transport::first_device(p).features(p, 1)?;
+    let transport = Transport::first_device(p);
+    let version = transport.read(p, reg::VERSION)?;
+    p.require_eq("Version", version, 2u32)?;
+    let word_1 = transport.features(p, 1)?;
     p.check_eq("VIRTIO_F_VERSION_1", word_1 & VERSION_1_WORD_1, VERSION_1_WORD_1);
     Ok(())
 }

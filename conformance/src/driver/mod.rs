@@ -3,6 +3,7 @@
 pub mod cmos;
 pub mod fw_cfg;
 pub mod ioapic;
+pub mod ram;
 pub mod rtc;
 pub mod serial;
 pub mod virtio_mmio;

@@ -46,6 +46,7 @@ impl Adapter for InProcessAdapter {
 struct InProcess {
     machine: vmm::machine::Machine,
     facts: Facts,
+    /// What the serial port sent and nobody asked for yet.
     sent: Vec<u8>,
 }
 
@@ -121,7 +122,13 @@ impl Machine for InProcess {
     }
 
     fn host(&mut self, action: &HostAction) -> Result<(), Stop> {
-        Err(Stop::Unsupported(action.caps()))
+        let HostAction::SerialInput(bytes) = action;
+        if self.machine.type_on_serial(bytes) {
+            Ok(())
+        } else {
+            let text = "there is no serial port, or too much waits to be read from it".to_owned();
+            Err(Stop::Unavailable(text))
+        }
     }
 
     fn serial_output(&mut self) -> Result<Vec<u8>, Stop> {
