@@ -116,7 +116,7 @@ impl Recording {
                 .take(UNPACKED_LENGTH_MAX)
                 .read_to_end(&mut text)
                 .map_err(|error| fail(error.to_string()))?;
-            Recording::from_json(&text).map_err(|problem| fail(problem))
+            Recording::from_json(&text).map_err(fail)
         } else {
             let text = String::from_utf8(bytes).map_err(|_| fail("neither gzip'd JSON nor text".to_owned()))?;
             Recording::from_text(&path.display().to_string(), &text)
