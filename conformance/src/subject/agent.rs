@@ -60,6 +60,11 @@ impl Adapter for AgentAdapter {
     }
 
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+        let (low_bytes, _) = layout.ram_split(setup.ram_bytes, setup.max_ram_below_4g);
+        if low_bytes < RAM_BYTES_MIN {
+            let text = format!("the agent needs {RAM_BYTES_MIN:#x} bytes of RAM below 4 GiB, there are {low_bytes:#x}");
+            return Err(Stop::Unavailable(text));
+        }
         let append = setup.append.unwrap_or_default().to_owned();
         let places = Places {
             kernel: Some(self.image.display().to_string()),
@@ -294,6 +299,9 @@ fn theirs(width: Width) -> guest_protocol::Width {
         Width::Qword => guest_protocol::Width::Quad,
     }
 }
+
+/// The image lies at 1 MiB and is smaller than 128 KiB.
+const RAM_BYTES_MIN: u64 = (1 << 20) + (128 << 10);
 
 /// How often a request is sent before the agent counts as silent; a repeated one is carried out once.
 const ATTEMPTS_MAX: u8 = 2;

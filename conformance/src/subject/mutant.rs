@@ -114,10 +114,10 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(SplitAt1g),
     },
     Mutant {
-        name: "rtc-century-missing",
-        title: "The century byte reads 0.",
-        case: "rtc/century/bcd",
-        make: |_| Box::new(RtcRegister::new(0x32, 0)),
+        name: "rtc-nmi-mask-in-index",
+        title: "An index written with the NMI mask bit selects nothing.",
+        case: "rtc/index/nmi-mask",
+        make: |_| Box::new(NmiMaskInIndex),
     },
     Mutant {
         name: "rtc-no-update-in-progress",
@@ -484,6 +484,17 @@ impl Bug for RtcRegister {
         let value = inner.port_read(port, width)?;
         let here = (port, self.index) == (reg::CMOS_DATA, self.register);
         Ok(if here { value & self.mask } else { value })
+    }
+}
+
+struct NmiMaskInIndex;
+
+impl Bug for NmiMaskInIndex {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::CMOS_INDEX && value & 0x80 != 0 {
+            return Ok(());
+        }
+        inner.port_write(port, width, value)
     }
 }
 
