@@ -110,7 +110,7 @@ impl AgentMachine {
             }
             Ok(hello) => {
                 let text = format!(
-                    "the agent speaks version {}, the suite {PROTOCOL_VERSION}; build it again with cargo xtask guest-images",
+                    "the agent speaks version {}, the suite {PROTOCOL_VERSION}; run cargo xtask guest-images",
                     hello.version
                 );
                 Err(Broken::Start(text).into())
