@@ -247,6 +247,14 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     let mut lanes = Vec::new();
     for name in &arguments.subject {
         let subject = Subject::find(name).map_err(|error| End::new(End::USAGE, error.to_string()))?;
+        let taken = |(other, _): &(Subject, _)| other.description.name == subject.description.name;
+        if subjects.iter().any(taken) {
+            let name = &subject.description.name;
+            return Err(End::new(
+                End::USAGE,
+                format!("--subject: two subjects are named '{name}'; leave one or rename it"),
+            ));
+        }
         lanes.extend(
             subject
                 .lanes(&wanted)

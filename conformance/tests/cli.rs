@@ -41,6 +41,7 @@ fn scripted(folder: &Path, script: &str) -> String {
 #[case(&["run", "--subject", "/nowhere/mine.toml"], 2, "/nowhere/mine.toml: read: ")]
 #[case(&["run", "--depth", "bus", "--filter", "rtc/nothing/here"], 4, "nothing selected: no case matches")]
 #[case(&["run", "--subject", "null", "--depth", "wire"], 4, "nothing selected")]
+#[case(&["run", "--subject", "null", "--subject", "null"], 2, "two subjects are named 'null'")]
 #[case(&["run", "--depth", "deep"], 2, "choose from bus, wire, cpu, guest")]
 #[case(&["run", "--profile", "pc"], 2, "choose from microvm-2019")]
 #[case(&["run", "--partition", "3/2"], 2, "1 <= K <= N")]
