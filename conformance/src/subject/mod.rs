@@ -109,6 +109,11 @@ impl Subject {
         })
     }
 
+    /// Whether it was described by a file of the user's.
+    pub fn is_file(&self) -> bool {
+        self.mutant.is_none() && BUILT_IN.iter().all(|(own, _)| *own != self.asked_as)
+    }
+
     /// What is known of it beyond a file: a mutant fails the case that hunts it, and may fail others.
     pub fn own_expectations(&self) -> Option<Expectations> {
         let mutant = self.mutant?;
