@@ -306,7 +306,7 @@ fn is_made_so(record: &Record, setup: &conformance::case::Setup, aspect: Aspect)
         return false;
     };
     let same_ram = recorded.ram_bytes == setup.ram_bytes && recorded.max_ram_below_4g == setup.max_ram_below_4g;
-    let auto = |options: &[(&str, &str)]| options.iter().any(|option| *option == ("auto-kernel-cmdline", "off"));
+    let auto = |options: &[(&str, &str)]| options.contains(&("auto-kernel-cmdline", "off"));
     let same_kernel = recorded.append == setup.append
         && recorded.devices == setup.devices
         && auto(recorded.options) == auto(setup.options);
