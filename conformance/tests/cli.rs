@@ -28,7 +28,8 @@ fn scripted(folder: &Path, script: &str) -> String {
     let file = folder.join("mine.toml");
     let text = format!(
         "name = \"mine\"\ntitle = \"A VMM\"\nprofiles = [\"qemu-7.2\"]\n\
-         [arguments]\nram = []\nlegacy = []\nmodern = []\n[machine-options]\nrtc = \"\"\n[[wire]]\ncommand = [\"sh\", \"-c\", '''{script}''']\nchannel = \"stdio\"\n\
+         [arguments]\nram = []\nlegacy = []\nmodern = []\n[machine-options]\nrtc = \"\"\n\
+         [[wire]]\ncommand = [\"sh\", \"-c\", '''{script}''']\nchannel = \"stdio\"\n\
          start-ms = 300\nanswer-ms = 300\n"
     );
     std::fs::write(&file, text).expect("write");
