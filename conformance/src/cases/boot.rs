@@ -209,6 +209,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "boot/rtc/periodic-flag",
+        title: "A kernel finds PF set although nothing enabled the periodic interrupt.",
+        clause: &mc146818::REGISTER_C_PERIODIC,
+        features: &[Feature::Rtc],
+        body: probe(rtc_periodic_flag),
+        ..AREA
+    },
+    Case {
         id: "boot/rtc/time",
         title: "The clock shows the time it was set to, and no more than the boot has taken since.",
         clause: &mc146818::TIME,
@@ -589,6 +597,21 @@ fn rtc_valid(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The image reads register C once, milliseconds after power-on at the least: many periods of the rate at power-on.
+fn rtc_periodic_flag(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let report = judged(p, "rtc")?;
+    let registers = fact(p, &report, "rtc-registers")?;
+    let (a, b) = (number_of(p, registers, "a")?, number_of(p, registers, "b")?);
+    let c = number_of(p, registers, "c")?;
+    let is_counting = a >> 4 & 7 == 2 && a & 0xf != 0;
+    if !is_counting || b & REGISTER_B_PIE != 0 {
+        let text = format!("firmware left registers A and B at {a:#x} and {b:#x}");
+        return Err(Stop::NotApplicable(text));
+    }
+    p.check_eq("PF of register C", c & REGISTER_C_PF, REGISTER_C_PF);
+    Ok(())
+}
+
 /// Decodes the bytes as register B says, and holds them to the time of the set-up.
 fn rtc_time(p: &mut Probe<'_>) -> Result<(), Stop> {
     let report = judged(p, "rtc")?;
@@ -835,6 +858,8 @@ const LOCAL_APIC: u64 = 0xfee0_0000;
 const VIRTIO_MAGIC: u64 = 0x7472_6976;
 const VIRTIO_ENTROPY: u64 = 4;
 
+const REGISTER_B_PIE: u64 = 0x40;
+const REGISTER_C_PF: u64 = 0x40;
 const REGISTER_B_DM: u64 = 0x04;
 const REGISTER_B_24H: u64 = 0x02;
 

@@ -55,12 +55,33 @@ fn is_met((record, end): &(Record, Result<(), Stop>)) -> bool {
     end.is_ok() && record.mismatches.is_empty()
 }
 
+/// What QEMU does otherwise than the documents; its expectations have the reasons.
+const KNOWN: &[&str] = &["boot/rtc/periodic-flag"];
+
 #[test]
 fn every_case_is_met_by_the_real_report() {
-    for case in CASES {
+    for case in CASES.iter().filter(|case| !KNOWN.contains(&case.id)) {
         let judged = judge(case, log(case));
         assert!(is_met(&judged), "{}: {:?} {:?}", case.id, judged.1, judged.0.mismatches);
         assert_ne!(judged.0.checks, 0, "{} checks nothing", case.id);
+    }
+}
+
+#[rstest]
+#[case::set("c=0x40", true)]
+#[case::others_set("c=0x30", false)]
+#[case::clear("c=0x0", false)]
+fn periodic_flag_is_looked_for_where_the_divider_counts(#[case] register: &str, #[case] met: bool) {
+    let case = by_id("boot/rtc/periodic-flag");
+    let report = |a: &str| {
+        log(case)
+            .replace("a=0x26", a)
+            .replace("c=0x0 ", &format!("{register} "))
+    };
+    assert_eq!(is_met(&judge(case, &report("a=0x26"))), met);
+    assert_eq!(is_met(&judge(case, &report("a=0xa6"))), met);
+    for still in ["a=0x20", "a=0x66"] {
+        assert!(matches!(judge(case, &report(still)).1, Err(Stop::NotApplicable(_))));
     }
 }
 
@@ -258,6 +279,7 @@ const DOCTORED: &[(&str, &str, &str)] = &[
     ("boot/rtc/memory-size", "index=0x5d value=0x0", "index=0x5d value=0x1"),
     ("boot/rtc/memory-size", "index=0x5c value=0x80", "index=0x5c value=0x0"),
     ("boot/rtc/memory-size", "# cmos: index=0x34", "# cmos: index=0x36"),
+    ("boot/rtc/periodic-flag", "c=0x0 d", "c=0x10 d"),
     ("boot/rtc/time", "minute=0x59", "minute=0x49"),
     ("boot/rtc/time", "century=0x20", "century=0x19"),
     ("boot/rtc/time", "year=0x20", "year=0x1a"),
