@@ -154,6 +154,14 @@ impl Report {
     }
 }
 
+/// Host time, in microseconds since the subject's start, at which a line of the log began; `text` is the line's
+/// beginning. `None` where the log carries no times or has no such line.
+pub fn host_time_us(log: &str, text: &str) -> Option<u64> {
+    let line = log.lines().find(|line| without_time(line).starts_with(text))?;
+    let (seconds, micros) = line.strip_prefix('[')?.split_once(']')?.0.trim().split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?)
+}
+
 impl Fact {
     /// A field's text, unquoted; bytes that are no text are replaced.
     pub fn text(&self, field: &str) -> Option<&str> {
