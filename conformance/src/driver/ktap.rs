@@ -3,9 +3,9 @@
 //! Source: KTAP version 1 (Linux, Documentation/dev-tools/ktap.rst); the facts as `guest-images/README.md` has them:
 //! lines `# KEY: WORD... FIELD=VALUE...`.
 //!
-//! The reader is tolerant, since a log is what a console happened to show: firmware's text stands before the report, the
-//! machine may have died anywhere in it, and what is neither verdict nor fact is passed over. It never fails; what a
-//! case needs and does not find is for the case to tell.
+//! The reader is tolerant, since a log is what a console happened to show: firmware's text stands before the report,
+//! the machine may have died anywhere in it, and what is neither verdict nor fact is passed over. It never fails; what
+//! a case needs and does not find is for the case to tell.
 
 use crate::machine::Stop;
 use crate::probe::Probe;
@@ -115,7 +115,7 @@ impl Report {
                 self.cut = true;
             }
         } else if let Some(count) = line.strip_prefix("1..") {
-            self.plan = self.plan.or(count.parse().ok());
+            self.plan = self.plan.or_else(|| count.parse().ok());
         }
     }
 
