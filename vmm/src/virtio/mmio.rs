@@ -42,11 +42,17 @@
 //! - A register accessed in another width or misaligned (drivers' duty, 4.2.2.2): reads 0 and ignores writes; an
 //!   empty slot gives the low bytes of a register that starts there.
 //! - The configuration space past its end reads all ones and ignores writes.
+//! - A ready queue whose descriptor table is at address 0 is one that was not set up: nothing happens.
 //! - A reset by `Status` keeps the selectors, `GuestPageSize`, `QueueAlign` and `ConfigGeneration`; a system
 //!   reset clears them.
 //!
 //! Where neither says one thing:
 //!
+//! - A reset by `Status` clears the queue registers (version 2), so that a second driver starts from nothing. The
+//!   machine first released remembers them.
+//! - A ring outside RAM is noticed when the device first looks at it, so that DEVICE_NEEDS_RESET comes with its
+//!   notification. The machine first released notices some at `QueueReady`, where the write of DRIVER_OK hides it
+//!   again, and reads others as zero.
 //! - Buffers made available before DRIVER_OK are looked for when it is set, for every kind of device. On the
 //!   machine first released that depends on the device and on ioeventfd.
 
@@ -253,7 +259,8 @@ impl VirtioMmio {
             reg::QUEUE_DEVICE_HIGH => set_high(&mut queue.parts.used, value),
             reg::QUEUE_READY => {
                 queue.ready = value != 0;
-                ring.layout = queue.ready.then_some(queue.parts);
+                // A descriptor table at address 0 is one that the driver never placed.
+                ring.layout = (queue.ready && queue.parts.desc != 0).then_some(queue.parts);
                 if queue.ready {
                     ring.size = queue_size(queue.num).unwrap_or(ring.size);
                 }

@@ -11,8 +11,7 @@
 //!
 //! Where virtio 1.2 and the machine first released disagree, the standard was followed:
 //!
-//! - INDIRECT after ordinary descriptors of the same chain: MUST be handled (2.7.5.3.2). The table was taken for
-//!   a buffer.
+//! - INDIRECT after ordinary descriptors of the same chain: MUST be handled (2.7.5.3.2). It was not followed.
 //! - `used.flags` is set to 0 before the first request (2.7.10.2: MUST be 0, or 1 without EVENT_IDX). It was left
 //!   as found.
 //! - With EVENT_IDX the first notification too waits for `used_event` (2.7.7.2, SHOULD NOT before). It was always
@@ -28,11 +27,11 @@
 //! except that this device gives up on drivers that break these rules:
 //!
 //! - A queue size that is not a power of two (2.7: it always is), a descriptor table not aligned to 16 or an
-//!   available ring not aligned to 2 (2.7.1), and an available ring at address 0: broken at the first request.
+//!   available ring not aligned to 2 (2.7.1), and an available ring at address 0: broken when first looked at.
 //!   They worked.
 //! - INDIRECT inside an indirect table (2.7.5.3.1): broken. The table was taken for a buffer.
-//! - A ring or a buffer that is not wholly in RAM: broken, for DMA on this machine reaches RAM only. It could
-//!   reach registers.
+//! - A ring or a buffer that is not wholly in RAM: broken, for DMA on this machine reaches RAM only. A buffer
+//!   elsewhere was completed as if written, and could reach registers.
 
 use std::sync::atomic::{Ordering, fence};
 

@@ -1,7 +1,9 @@
 //! The entropy device: fills the driver's buffers with random bytes.
 //!
 //! Source: virtio 1.2, 5.4 "Entropy Device"; queue size and feature bits as measured on the machine first released.
-//! Deviations: none known. One request gets at most [`REQUEST_BYTES_MAX`] bytes, which 5.4.6.2 allows.
+//! Deviations: none from virtio 1.2. One request gets at most [`REQUEST_BYTES_MAX`] bytes, which 5.4.6.2 allows. A
+//! request without a writable buffer (driver MUST NOT, 5.4.6.1) is completed with length 0; the machine first released
+//! leaves it until another request comes that has room.
 
 use crate::inspect::Inspector;
 use crate::virtio::queue::{Broken, Queues};

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::device::laws::check_laws;
 use crate::virtio::Features;
 use crate::virtio::driver::{Bench, NEXT, Ring, WRITE, ram};
 use crate::virtio::rng::{Rng, Xorshift};
@@ -348,6 +349,16 @@ fn queue_that_is_not_ready_is_not_touched() {
     bench.write(0x044, 1);
     bench.kick();
     assert_eq!(ring.used_idx(&bench.memory), 1);
+}
+
+#[test]
+fn ready_queue_that_was_never_placed_does_nothing() {
+    let mut bench = rng(true);
+    bench.write(0x070, 0xb);
+    bench.write(0x044, 1);
+    bench.write(0x070, 0xf);
+    bench.kick();
+    assert_eq!((bench.read(0x070), bench.read(0x060)), (0xf, 0));
 }
 
 #[test]
@@ -737,5 +748,14 @@ fn random_accesses_keep_the_line_in_step() {
             interrupts += u32::from(pending);
         }
         assert!(10_000 < interrupts, "the device does work: {interrupts}");
+    }
+}
+
+#[test]
+fn laws_hold() {
+    for modern in [false, true] {
+        check_laws(|| rng(modern).device);
+        check_laws(|| empty(modern).device);
+        check_laws(|| probe(modern, Probe::default()).device);
     }
 }
