@@ -129,11 +129,7 @@ pub fn check_program(target: &Target, program: &Program, deep: bool) -> Result<(
     if !deep {
         return run(target, program, &mut Nobody).map(|_| ());
     }
-    let mut guarded = Guarded {
-        guard: target.guard,
-        allowed: None,
-    };
-    let first = run(target, program, &mut guarded)?;
+    let first = run(target, program, &mut Guarded::new(target.guard))?;
     let second = run(target, program, &mut Nobody)?;
     if first.digest != second.digest {
         return Err(Finding::Differs);
@@ -219,50 +215,63 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Checks every write of a device against the target's guard.
+/// Checks writes of devices to the [`WATCHED`] RAM against the target's guard.
 struct Guarded {
     guard: Guard,
-    /// What the current action allows, and scratch RAM before it.
-    allowed: Option<(Vec<Range<u64>>, Vec<u8>)>,
+    /// What the current action allows.
+    allowed: Option<Vec<Range<u64>>>,
+    /// Watched RAM before and after the action, kept so that the pages are there.
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Guarded {
+    fn new(guard: Guard) -> Guarded {
+        let ram = vec![0; (WATCHED.end - WATCHED.start) as usize];
+        Guarded {
+            guard,
+            allowed: None,
+            before: ram.clone(),
+            after: ram,
+        }
+    }
 }
 
 impl Observer for Guarded {
     fn before(&mut self, machine: &Machine, action: &Action) {
-        self.allowed = (self.guard)(machine, action).map(|ranges| (ranges, scratch(machine)));
+        self.allowed = (self.guard)(machine, action);
+        if self.allowed.is_some() {
+            // Every set-up has that much RAM.
+            let _whole = machine.memory().read(WATCHED.start, &mut self.before);
+        }
     }
 
     fn after(&mut self, machine: &Machine, number: usize, action: &Action, _answer: &Answer) -> Result<(), Finding> {
-        let Some((ranges, mut before)) = self.allowed.take() else {
+        let Some(ranges) = self.allowed.take() else {
             return Ok(());
         };
-        let mut after = scratch(machine);
-        if before == after {
+        let _whole = machine.memory().read(WATCHED.start, &mut self.after);
+        if self.before == self.after {
             return Ok(());
         }
         // What may have changed is made equal; what still differs was not to change.
         for range in ranges {
-            let start = range.start.clamp(SCRATCH.base, SCRATCH_END) - SCRATCH.base;
-            let end = range.end.clamp(SCRATCH.base, SCRATCH_END) - SCRATCH.base;
+            let start = range.start.clamp(WATCHED.start, WATCHED.end) - WATCHED.start;
+            let end = range.end.clamp(WATCHED.start, WATCHED.end) - WATCHED.start;
             let range = start as usize..end.max(start) as usize;
-            before[range.clone()].fill(0);
-            after[range].fill(0);
+            self.after[range.clone()].copy_from_slice(&self.before[range]);
         }
-        match before.iter().zip(&after).position(|(before, after)| before != after) {
-            None => Ok(()),
-            Some(offset) => Err(Finding::Stray {
-                number,
-                action: action.clone(),
-                gpa: SCRATCH.base + offset as u64,
-            }),
+        if self.before == self.after {
+            return Ok(());
         }
+        let mut bytes = self.before.iter().zip(&self.after);
+        let offset = bytes.position(|(before, after)| before != after).unwrap_or_default();
+        Err(Finding::Stray {
+            number,
+            action: action.clone(),
+            gpa: WATCHED.start + offset as u64,
+        })
     }
-}
-
-fn scratch(machine: &Machine) -> Vec<u8> {
-    let mut bytes = vec![0; (SCRATCH_END - SCRATCH.base) as usize];
-    // A machine with less RAM has the rest as zeros, before and after.
-    let _partly = machine.memory().read(SCRATCH.base, &mut bytes);
-    bytes
 }
 
 fn perform(machine: &mut Machine, number: usize, action: &Action) -> Result<Answer, Finding> {
@@ -401,7 +410,7 @@ fn theirs(width: Width) -> vmm::units::Width {
 }
 
 /// One input in so many gets the costly checks.
-pub const DEEP_EVERY: u64 = 16;
+pub const DEEP_EVERY: u64 = 64;
 
 /// Most ticks of one step of time.
 pub const TICKS_MAX: u32 = 256;
@@ -409,7 +418,8 @@ pub const TICKS_MAX: u32 = 256;
 /// Most bytes of one bulk read shown in a replay.
 const BYTES_SHOWN_MAX: usize = 64;
 
-const SCRATCH_END: u64 = SCRATCH.base + SCRATCH.unit_bytes * SCRATCH.count as u64;
+/// RAM whose every change by a device is checked: the part of scratch RAM that the cases use, and that seeds should.
+const WATCHED: Range<u64> = SCRATCH.base..SCRATCH.base + (256 << 10);
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;

@@ -71,7 +71,7 @@ enum Verb {
         file: PathBuf,
     },
     /// Leaves out of an input what its finding does not need, and prints the rest as a program.
-    Reduce {
+    Min {
         /// The target.
         target: String,
         /// The input: bytes, or a program as text in a file `*.txt`.
@@ -110,7 +110,7 @@ fn run(verb: &Verb) -> Result<bool, String> {
             let target = find(target)?;
             print(&read(target, file)?.text(target))
         }
-        Verb::Reduce { target, file } => {
+        Verb::Min { target, file } => {
             let target = find(target)?;
             shorten(target, &read(target, file)?)
         }

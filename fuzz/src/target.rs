@@ -1,7 +1,7 @@
 //! What a target is: a machine, the addresses its programs use, and the states it must reach.
 
 use conformance::case;
-use vmm::board::config::Config;
+use vmm::board::config::{Config, OnOffAuto};
 
 use crate::canary::{Canary, Watch};
 use crate::execution::Guard;
@@ -85,6 +85,19 @@ impl Window {
         let offset = address.checked_sub(self.base)?;
         let number = offset / self.unit_bytes;
         (offset.is_multiple_of(self.unit_bytes) && number < u64::from(self.count)).then_some(number as u16)
+    }
+}
+
+/// A machine without the devices that a target is not about: they only cost time. The IOAPIC stays, so that lines lead
+/// somewhere.
+pub fn small(config: Config) -> Config {
+    Config {
+        ram_bytes: RAM_BYTES,
+        pit: OnOffAuto::Off,
+        pic: OnOffAuto::Off,
+        rtc: OnOffAuto::Off,
+        isa_serial: false,
+        ..config
     }
 }
 

@@ -11,7 +11,7 @@ use vmm::machine::Machine;
 
 use crate::canary::{Canary, Watch};
 use crate::execution::{Answer, inspect};
-use crate::target::{RAM_BYTES, Record, SCRATCH, Setup, Target, Window};
+use crate::target::{Record, SCRATCH, Setup, Target, Window, small};
 
 /// The target.
 pub static FW_CFG: Target = Target {
@@ -20,18 +20,18 @@ pub static FW_CFG: Target = Target {
     setups: &[
         Setup {
             name: "plain",
-            options: "--machine microvm -m 5M",
-            config: || config(Config::new(&MICROVM_2019)),
+            options: "--machine microvm,pit=off,pic=off,rtc=off,isa-serial=off -m 5M",
+            config: || small(Config::new(&MICROVM_2019)),
         },
         Setup {
             name: "files",
-            options: "--machine microvm -m 5M (and 28 files opt/00, opt/01 ..., of 37 bytes times their number)",
+            options: "--machine microvm,pit=off,pic=off,rtc=off,isa-serial=off -m 5M (and 28 files opt/00, opt/01 ..., of 37 bytes times their number)",
             config: with_files,
         },
         Setup {
             name: "qemu",
-            options: "--machine microvm,profile=qemu-7.2 -m 5M",
-            config: || config(Config::new(&QEMU_7_2)),
+            options: "--machine microvm,profile=qemu-7.2,pit=off,pic=off,rtc=off,isa-serial=off -m 5M",
+            config: || small(Config::new(&QEMU_7_2)),
         },
     ],
     ports: &[
@@ -100,19 +100,12 @@ pub static FW_CFG: Target = Target {
     setup_of: |_| Some("plain"),
 };
 
-fn config(config: Config) -> Config {
-    Config {
-        ram_bytes: RAM_BYTES,
-        ..config
-    }
-}
-
 /// As many files as the directory has room for, of many lengths.
 fn with_files() -> Config {
     let files = (0..FILES).map(|index| (format!("opt/{index:02}"), vec![index as u8 + 1; 37 * index]));
     Config {
         fw_cfg_files: files.collect(),
-        ..config(Config::new(&MICROVM_2019))
+        ..small(Config::new(&MICROVM_2019))
     }
 }
 

@@ -12,7 +12,7 @@ use vmm::machine::Machine;
 
 use crate::canary::{Canary, Watch};
 use crate::execution::{Answer, inspect};
-use crate::target::{RAM_BYTES, Record, SCRATCH, Setup, Target, Window};
+use crate::target::{Record, SCRATCH, Setup, Target, Window, small};
 
 /// The target.
 pub static VIRTIO_MMIO: Target = Target {
@@ -21,12 +21,12 @@ pub static VIRTIO_MMIO: Target = Target {
     setups: &[
         Setup {
             name: "modern",
-            options: "--machine microvm,virtio-mmio=modern -m 5M --device virtio-rng --device virtio-rng",
+            options: "--machine microvm,virtio-mmio=modern,pit=off,pic=off,rtc=off,isa-serial=off -m 5M --device virtio-rng --device virtio-rng",
             config: || config(true),
         },
         Setup {
             name: "legacy",
-            options: "--machine microvm,virtio-mmio=legacy -m 5M --device virtio-rng --device virtio-rng",
+            options: "--machine microvm,virtio-mmio=legacy,pit=off,pic=off,rtc=off,isa-serial=off -m 5M --device virtio-rng --device virtio-rng",
             config: || config(false),
         },
     ],
@@ -114,10 +114,9 @@ fn config(modern: bool) -> Config {
         transport: None,
     };
     Config {
-        ram_bytes: RAM_BYTES,
         virtio_modern: modern,
         devices: vec![rng.clone(), rng],
-        ..Config::new(&MICROVM_2019)
+        ..small(Config::new(&MICROVM_2019))
     }
 }
 
@@ -208,7 +207,7 @@ impl Watch for VirtioWatch {
 /// not those it follows.
 fn guard(machine: &Machine, action: &Action) -> Option<Vec<Range<u64>>> {
     match action {
-        Action::Store { gpa, .. } if (TRANSPORTS..TRANSPORTS + 8 * STRIDE).contains(gpa) => {}
+        Action::Store { gpa, width, .. } if starts_processing(*gpa, *width) => {}
         Action::Advance { .. } => {}
         _ => return None,
     }
@@ -229,6 +228,15 @@ fn guard(machine: &Machine, action: &Action) -> Option<Vec<Range<u64>>> {
         written.any(|written| written.start < read.end && read.start < written.end)
     };
     (!orders.read.iter().any(overlaps)).then_some(orders.written)
+}
+
+/// Whether a store reaches a register of which a write makes a device look at its queues.
+fn starts_processing(gpa: u64, width: Width) -> bool {
+    let Some(offset) = gpa.checked_sub(TRANSPORTS).filter(|offset| *offset < 8 * STRIDE) else {
+        return false;
+    };
+    let touched = offset % STRIDE..offset % STRIDE + width.bytes() as u64;
+    touched.contains(&REGISTER_QUEUE_NOTIFY) || touched.contains(&REGISTER_STATUS)
 }
 
 /// What descriptors tell a device to read and to write.
@@ -268,6 +276,7 @@ impl Orders {
 const TRANSPORTS: u64 = 0xc000_0000;
 const STRIDE: u64 = 0x200;
 const GSI_FIRST: u8 = 5;
+const REGISTER_QUEUE_NOTIFY: u64 = 0x50;
 const REGISTER_STATUS: u64 = 0x70;
 
 /// Transports with a device: they fill up from the last.
