@@ -24,6 +24,8 @@ pub enum Origin {
     MachineModel,
     /// QEMU's documentation.
     QemuDocumentation,
+    /// What loaders and kernels agree on.
+    BootProtocol,
     /// Linux relies on it.
     Linux,
     /// Observed on machines only; never the sole ground of a Must that a document contradicts.
@@ -74,6 +76,8 @@ pub mod i82093aa;
 pub mod mc146818;
 pub mod microvm;
 pub mod ns16550;
+pub mod pvh;
+pub mod sdm;
 pub mod virtio;
 
 /// Every clause of every document.
@@ -84,4 +88,6 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     ns16550::ALL,
     i82093aa::ALL,
     virtio::ALL,
+    pvh::ALL,
+    sdm::ALL,
 ];

@@ -34,6 +34,12 @@ pub trait Machine {
     /// [`Stop::Unsupported`] where a capability is missing.
     fn port_read(&mut self, port: u16, width: Width) -> Result<u32, Stop>;
 
+    /// Reads an I/O port `count` times, each with one access of its own. Adapters that pay for each exchange with their
+    /// subject carry the whole row over at once.
+    fn port_read_many(&mut self, port: u16, width: Width, count: usize) -> Result<Vec<u32>, Stop> {
+        (0..count).map(|_| self.port_read(port, width)).collect()
+    }
+
     /// Writes an I/O port with one access of 1, 2 or 4 bytes.
     fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop>;
 

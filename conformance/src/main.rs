@@ -1,12 +1,14 @@
 //! `touchstone`: the suite's command line.
 
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+
+mod recordings;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::case::Case;
@@ -55,6 +57,18 @@ enum Command {
     },
     /// Lists the planted bugs that `--subject mutant:NAME` has.
     Mutants,
+    /// Holds a recording of a real machine against a subject, answer by answer.
+    Replay(recordings::ReplayArguments),
+    /// Works on recordings.
+    Recording {
+        #[command(subcommand)]
+        command: recordings::RecordingCommand,
+    },
+    /// Works on goldens.
+    Golden {
+        #[command(subcommand)]
+        command: recordings::GoldenCommand,
+    },
 }
 
 #[derive(Subcommand)]
@@ -175,6 +189,9 @@ fn main() -> ExitCode {
         Command::Subject {
             command: SubjectCommand::Check { subject, images },
         } => check_subject(&subject, images.as_deref()),
+        Command::Replay(arguments) => recordings::replay(&arguments),
+        Command::Recording { command } => recordings::recording(&command),
+        Command::Golden { command } => recordings::golden(&command),
         Command::Mutants => {
             for mutant in MUTANTS {
                 out(&format!(
@@ -230,6 +247,14 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     let mut lanes = Vec::new();
     for name in &arguments.subject {
         let subject = Subject::find(name).map_err(|error| End::new(End::USAGE, error.to_string()))?;
+        let taken = |(other, _): &(Subject, _)| other.description.name == subject.description.name;
+        if subjects.iter().any(taken) {
+            let name = &subject.description.name;
+            return Err(End::new(
+                End::USAGE,
+                format!("--subject: two subjects are named '{name}'; leave one or rename it"),
+            ));
+        }
         lanes.extend(
             subject
                 .lanes(&wanted)
@@ -281,11 +306,11 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     if arguments.matrix {
         out(&terminal::matrix(&report));
     }
-    let unstarted = never_started(&plan);
+    let unstarted = never_started(&plan, &subjects);
     if let Some((subject, reason)) = &unstarted {
         eprintln!("touchstone: subject '{subject}' never started: {reason}");
     }
-    print!("{}", terminal::summary(&report));
+    out(&terminal::summary(&report));
     match (unstarted, report.totals().failed) {
         (Some(_), _) => Err(End {
             code: End::NOT_STARTED,
@@ -326,10 +351,10 @@ fn report(file: &Path, format: ReportFormat) -> Result<(), End> {
     let text = fs::read_to_string(file).map_err(|error| usage(format!("read: {error}")))?;
     let report = Report::parse(&text).map_err(usage)?;
     match format {
-        ReportFormat::Md => print!("{}", markdown::render(&report)),
-        ReportFormat::Junit => print!("{}", junit::render(&report).map_err(usage)?),
+        ReportFormat::Md => out(&markdown::render(&report)),
+        ReportFormat::Junit => out(&junit::render(&report).map_err(usage)?),
         ReportFormat::Matrix => out(&terminal::matrix(&report)),
-        ReportFormat::Summary => print!("{}", terminal::summary(&report)),
+        ReportFormat::Summary => out(&terminal::summary(&report)),
     }
     Ok(())
 }
@@ -407,8 +432,9 @@ fn images(asked: Option<&Path>) -> Option<PathBuf> {
         return Some(folder.to_owned());
     }
     let this = std::env::current_exe().ok()?;
-    let mut folders = this.ancestors().skip(1).take(3).map(|folder| folder.join("guest"));
-    folders.find(|folder| folder.is_dir())
+    let folders = this.ancestors().skip(1).take(3).map(|folder| folder.join("guest"));
+    let mut folders = folders.flat_map(|folder| [folder.join("x86_64-unknown-linux-gnu/guest"), folder]);
+    folders.find(|folder| folder.join("agent").is_file())
 }
 
 fn write_files(arguments: &RunArguments, report: &Report) -> Result<(), End> {
@@ -445,8 +471,16 @@ fn missing_depths(required: &[Depth], plan: &Plan) -> Vec<String> {
     problems
 }
 
-/// A subject of which nothing started although it was tried.
-fn never_started(plan: &Plan) -> Option<(String, String)> {
+/// A subject of which nothing started although it was tried, or a stranger's of which nothing is there.
+fn never_started(plan: &Plan, subjects: &[(Subject, Expectations)]) -> Option<(String, String)> {
+    for (subject, _) in subjects.iter().filter(|(subject, _)| subject.is_file()) {
+        let name = &subject.description.name;
+        let own = plan.lanes.iter().filter(|lane| lane.subject == *name);
+        let reasons: Option<Vec<_>> = own.map(Lane::unavailable).collect();
+        if let Some(reason) = reasons.and_then(|reasons| reasons.into_iter().next()) {
+            return Some((name.clone(), reason));
+        }
+    }
     let failure = |lane: &Lane| lane.ways.iter().find_map(|way| way.health.never_started());
     let failed = plan.lanes.iter().find(|lane| failure(lane).is_some())?;
     let mut others = plan.lanes.iter().filter(|lane| lane.subject == failed.subject);
@@ -562,6 +596,9 @@ fn parse_partition(word: &str) -> Result<(usize, usize), String> {
         .ok_or_else(|| "write K/N with 1 <= K <= N, as in 1/4".to_owned())
 }
 
+/// Prints lines. A reader that has seen enough (`| head`) is no failure.
 fn out(text: &str) {
-    println!("{text}");
+    let mut stdout = std::io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let _reader_left = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
 }

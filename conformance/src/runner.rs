@@ -33,6 +33,8 @@ pub struct Options {
     pub case_limit: Duration,
     /// Most accesses of one case.
     pub accesses_max: u64,
+    /// Time beyond the limits, for starting and ending a subject, after which a case counts as hung inside one access.
+    pub grace: Duration,
 }
 
 /// What came of one case in one lane.
@@ -72,6 +74,7 @@ impl Default for Options {
             repeat: 1,
             case_limit: Duration::from_secs(30),
             accesses_max: 5_000_000,
+            grace: Duration::from_secs(30),
         }
     }
 }
@@ -98,7 +101,7 @@ pub fn run(
     let mut running: HashMap<usize, (usize, Instant)> = HashMap::new();
     let (mut live, mut workers) = (jobs, jobs);
     let mut results: Vec<Option<CaseResult>> = vec![None; total];
-    let hard_limit = options.case_limit * 2 * options.repeat.max(1) + HARD_LIMIT_MARGIN;
+    let hard_limit = options.case_limit * 2 * options.repeat.max(1) + options.grace;
     while live != 0 {
         match receiver.recv_timeout(WATCH_INTERVAL) {
             Ok(Message::Started { worker, unit }) => {
@@ -427,9 +430,6 @@ fn silence_panics() {
 
 /// How often overdue cases are looked for.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Time beyond the case limits after which a case counts as hung: starting and killing a subject happen in it.
-const HARD_LIMIT_MARGIN: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -43,8 +43,9 @@ pub enum Command {
 /// Options that say what the machine is; the same for every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct MachineArgs {
-    /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto, isa-serial|x-option-roms|auto-kernel-cmdline=on|off,
-    /// kernel-irqchip=split, max-ram-below-4g=SIZE, virtio-mmio=modern|legacy.
+    /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto,
+    /// isa-serial|x-option-roms|auto-kernel-cmdline=on|off, kernel-irqchip=split, max-ram-below-4g=SIZE,
+    /// virtio-mmio=modern|legacy.
     #[arg(long, value_name = "microvm[,OPTION=VALUE]...")]
     pub machine: Option<String>,
     /// RAM; a bare number is MiB. Rounded up to 8 KiB [default: 128M].
@@ -120,6 +121,9 @@ pub struct InspectArgs {
     /// Which table.
     #[arg(value_enum)]
     pub table: Table,
+    /// Show the machine as `run` makes it, on KVM: no RTC unless rtc=on, and KVM's own pages reserved.
+    #[arg(long)]
+    pub kvm: bool,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -189,7 +193,8 @@ impl From<BuildError> for CliError {
 }
 
 impl Cli {
-    /// Parses arguments, the program's name first. `Ok(Err(text))` is help or version, to be printed to standard output.
+    /// Parses arguments, the program's name first. `Ok(Err(text))` is help or version, to be printed to standard
+    /// output.
     ///
     /// # Errors
     /// [`CliError::Usage`] in one line.
@@ -395,7 +400,7 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
 
 fn memory_size(text: &str) -> Result<u64, CliError> {
     let bad = |fix: &str| CliError::Usage(format!("-m '{text}': {fix}"));
-    let bytes = parse_size(text, 1 << 20).map_err(|fix| bad(&fix))?;
+    let bytes = parse_size(text, 1 << 20).map_err(|fix| bad(&format!("the value {fix}")))?;
     match round_ram(bytes) {
         Some(0) => Ok(Config::default().ram_bytes),
         Some(bytes) if bytes <= RAM_BYTES_MAX => Ok(bytes),

@@ -23,6 +23,7 @@ pub mod host;
 pub mod inspect;
 pub mod inspect_cli;
 pub mod irq;
+pub mod kvm;
 pub mod machine;
 pub mod memory;
 pub mod qtest;

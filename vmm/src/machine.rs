@@ -139,7 +139,8 @@ impl Machine {
         true
     }
 
-    /// Resets every device and puts the kernel's segments back; RAM, virtual time and what the machine model keeps stay.
+    /// Resets every device and puts the kernel's segments back; other RAM, virtual time and what the machine model
+    /// keeps stay.
     pub fn reset(&mut self) {
         for index in 0..self.slots.len() {
             self.with_device(self.slots[index], |device, ctx| device.reset(ctx));
@@ -311,6 +312,7 @@ const SETTLE_ROUNDS_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::profile::Profile;
 
     #[test]
     fn nobody_home_reads_ones_on_ports_and_zero_in_memory() {
@@ -319,6 +321,46 @@ mod tests {
         assert_eq!(machine.load(0xd000_0000, Width::Dword), 0);
         machine.store(0x1000, Width::Qword, 0x1122_3344_5566_7788);
         assert_eq!(machine.load(0x1001, Width::Word), 0x6677);
+    }
+
+    #[test]
+    fn reset_brings_power_on_back_but_for_what_cmos_keeps() {
+        for profile in Profile::ALL {
+            let mut machine = Machine::new(&Config::new(profile)).expect("128 MiB fit");
+            let shown = |machine: &Machine| {
+                let all = machine.inspect();
+                let kept = |name: &str| name.starts_with("rtc.");
+                let values = all.values().filter(|(name, _)| !kept(name));
+                values
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect::<Vec<_>>()
+            };
+            let power_on = shown(&machine);
+            for port in (0x20..0x100)
+                .chain(0x3f8..0x400)
+                .chain(0x4d0..0x4d2)
+                .chain(0x510..0x51c)
+            {
+                machine.port_write(port, Width::Byte, 0x15);
+            }
+            machine.port_write(0x510, Width::Word, 0x19);
+            machine.store(profile.virtio_base + 0x70, Width::Dword, 3);
+            machine.store(0xfec0_0000, Width::Dword, 0x10);
+            machine.store(0xfec0_0010, Width::Dword, 0x31);
+            assert_ne!(shown(&machine), power_on);
+            machine.reset();
+            assert_eq!(shown(&machine), power_on, "{}", profile.name);
+        }
+    }
+
+    #[test]
+    fn memory_sizes_in_cmos_are_not_written_again_at_reset() {
+        let mut machine = Machine::new(&Config::default()).expect("128 MiB fit");
+        machine.port_write(0x70, Width::Byte, 0x15);
+        assert_eq!(machine.port_read(0x71, Width::Byte), 0x80);
+        machine.port_write(0x71, Width::Byte, 0xa5);
+        machine.reset();
+        assert_eq!(machine.port_read(0x71, Width::Byte), 0xa5, "and the index stays too");
     }
 
     #[test]

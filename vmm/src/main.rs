@@ -3,15 +3,19 @@
 use std::io::{self, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use vmm::board::config::Config;
 use vmm::cli::{Cli, CliError, Command, InspectArgs, QtestSocket};
 use vmm::inspect_cli;
+use vmm::kvm;
 use vmm::machine::Machine;
 use vmm::qtest::Server;
 
 fn main() -> ExitCode {
-    match run() {
+    // Boot marks count from here.
+    let started = Instant::now();
+    match run(started) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("microvm: {error}");
@@ -20,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<ExitCode, CliError> {
+fn run(started: Instant) -> Result<ExitCode, CliError> {
     let cli = match Cli::parse_arguments(std::env::args_os())? {
         Ok(cli) => cli,
         Err(help) => {
@@ -30,8 +34,12 @@ fn run() -> Result<ExitCode, CliError> {
     };
     match cli.command {
         Command::Run(args) => {
-            let (_config, _options) = args.parse()?;
-            Err(CliError::Failed("run: this build has no KVM support".into()))
+            let (config, options) = args.parse()?;
+            let status = kvm::run(&config, &options, started).map_err(|error| match error.is_usage() {
+                true => CliError::Usage(error.to_string()),
+                false => CliError::Failed(error.to_string()),
+            })?;
+            kvm::leave(status)
         }
         Command::Qtest(args) => {
             let (config, socket) = args.parse()?;
@@ -42,7 +50,9 @@ fn run() -> Result<ExitCode, CliError> {
 }
 
 fn inspect(args: &InspectArgs) -> Result<ExitCode, CliError> {
-    let mut machine = power_on(&args.machine.config_without_host("inspect")?)?;
+    let mut config = args.machine.config_without_host("inspect")?;
+    config.kvm = args.kvm;
+    let mut machine = power_on(&config)?;
     print(&inspect_cli::table(&mut machine, args.table, args.format))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -46,8 +46,8 @@ impl Server {
         &self.machine
     }
 
-    /// Carries out one line, given without its line end, and returns what to send: lines with their line ends, empty for
-    /// an empty line. Never panics and never takes long, whatever the line is: each command is bounded by
+    /// Carries out one line, given without its line end, and returns what to send: lines with their line ends, empty
+    /// for an empty line. Never panics and never takes long, whatever the line is: each command is bounded by
     /// [`TRANSFER_BYTES_MAX`], [`TICKS_MAX`] or the size of RAM.
     pub fn handle(&mut self, line: &[u8]) -> String {
         if line.is_empty() {

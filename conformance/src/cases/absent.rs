@@ -2,6 +2,7 @@
 
 use crate::case::{Body, Case, Feature, Level, Setup};
 use crate::clause::microvm;
+use crate::driver::ram;
 use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
 
@@ -113,6 +114,7 @@ pub(crate) const CASES: &[Case] = &[
 const NOWHERE: [u64; 4] = [0xd000_0000, 0xe000_0000, 0xf000_0000, 0xfeb1_0000];
 
 fn check_float(p: &mut Probe<'_>, ports: impl IntoIterator<Item = u16>) -> Result<(), Stop> {
+    ram::answers(p)?;
     for port in ports {
         p.point(format!("port {port:#x}"));
         let got = p.inb(port)?;
@@ -151,6 +153,7 @@ fn second_serial(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 /// A machine with PCI gives the address back.
 fn pci(p: &mut Probe<'_>) -> Result<(), Stop> {
+    ram::answers(p)?;
     p.outl(0xcf8, 0x8000_0000)?;
     let (address, data) = (p.inl(0xcf8)?, p.inl(0xcfc)?);
     p.check_eq("address register", address, 0xffff_ffffu32);
@@ -172,6 +175,7 @@ fn low_space(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn ports_ignore_writes(p: &mut Probe<'_>) -> Result<(), Stop> {
+    ram::answers(p)?;
     for port in [0x60, 0x61, 0x80, 0x2f8, 0xcfc] {
         for value in [0, 0x5a] {
             p.point(format!("port {port:#x} written {value:#x}"));

@@ -2,6 +2,7 @@
 
 use crate::case::{Body, Case, Feature, Level, Setup};
 use crate::clause::microvm;
+use crate::driver::cmdline;
 use crate::driver::fw_cfg::{self, key};
 use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
@@ -37,6 +38,17 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "cmdline/devices/answer",
+        title: "Each announced address is a transport with a device.",
+        clause: &microvm::TRANSPORTS,
+        setup: Setup {
+            devices: &["virtio-rng"; 3],
+            ..ONE
+        },
+        body: Body::Bus(announced_devices_answer),
+        ..AREA
+    },
+    Case {
         id: "cmdline/devices/eight",
         title: "Eight devices are announced from the highest transport to the lowest.",
         setup: Setup { devices: &EIGHT, ..ONE },
@@ -51,17 +63,6 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "cmdline/devices/one",
         title: "One device is announced by size, address and interrupt.",
-        ..AREA
-    },
-    Case {
-        id: "cmdline/devices/answer",
-        title: "Each announced address is a transport with a device.",
-        clause: &microvm::TRANSPORTS,
-        setup: Setup {
-            devices: &["virtio-rng"; 3],
-            ..ONE
-        },
-        body: Body::Bus(announced_devices_answer),
         ..AREA
     },
     Case {
@@ -101,32 +102,9 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-/// What the machine appends for a set-up: a device without a bus takes the highest free transport.
-fn announcements(p: &Probe<'_>) -> Vec<(u64, u8)> {
-    let layout = p.layout();
-    let chosen = p.facts().transports.clone();
-    let by_rule = (0..layout.virtio_count).rev().take(p.setup().devices.len()).collect();
-    let mut transports: Vec<u8> = if chosen.is_empty() { by_rule } else { chosen };
-    transports.sort_unstable_by(|a, b| b.cmp(a));
-    transports
-        .into_iter()
-        .map(|index| (layout.transport(index), layout.transport_gsi(index)))
-        .collect()
-}
-
-fn user_line(p: &Probe<'_>) -> Result<String, Stop> {
-    p.facts()
-        .append
-        .clone()
-        .ok_or_else(|| Stop::Unavailable("this subject starts without a kernel".to_owned()))
-}
-
 fn announces_devices(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let user = user_line(p)?;
-    let entries = announcements(p)
-        .into_iter()
-        .map(|(gpa, gsi)| format!(" virtio_mmio.device=512@{gpa:#x}:{gsi}"));
-    let want = entries.fold(user, |line, entry| line + &entry);
+    let user = cmdline::user_line(p)?;
+    let want = cmdline::with_announcements(p, &user);
     let got = fw_cfg::command_line(p)?;
     p.check("command line", got == want, got, want);
     Ok(())
@@ -161,7 +139,7 @@ fn announced_devices_answer(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn auto_off(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let want = user_line(p)?;
+    let want = cmdline::user_line(p)?;
     let got = fw_cfg::command_line(p)?;
     p.check("command line", got == want, got, want);
     Ok(())

@@ -118,32 +118,14 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-/// Computes each size by its formula and compares both bytes.
-///
-/// Base memory in KiB up to 640 at 0x15; memory above 1 MiB in KiB up to 65535 at 0x17 and again at 0x30; memory above
-/// 16 MiB in 64 KiB units up to 65535 at 0x34; memory above 4 GiB in 64 KiB units, 24 bits, at 0x5b.
 fn memory_size(p: &mut Probe<'_>) -> Result<(), Stop> {
     let setup = p.setup();
     let (below, above) = p.layout().ram_split(setup.ram_bytes, setup.max_ram_below_4g);
-    let base_kib = (below >> 10).min(640);
-    let extended_kib = (below.saturating_sub(MIB) >> 10).min(0xffff);
-    let extended_64k = (below.saturating_sub(16 * MIB) >> 16).min(0xffff);
-    let high_64k = (above >> 16) & 0xff_ffff;
-    let words = [
-        ("base memory", 0x15u8, base_kib),
-        ("extended memory", 0x17, extended_kib),
-        ("extended memory again", 0x30, extended_kib),
-        ("memory above 16 MiB", 0x34, extended_64k),
-        ("memory above 4 GiB", 0x5b, high_64k & 0xffff),
-    ];
-    for (name, index, want) in words {
-        p.point(name);
-        let (low, high) = (cmos::read(p, index)?, cmos::read(p, index + 1)?);
-        p.check_eq("size", u64::from(low) | u64::from(high) << 8, want);
+    for (index, want) in cmos::memory_size(below, above) {
+        p.point(format!("index {index:#x}"));
+        let got = cmos::read(p, index)?;
+        p.check_eq("byte", got, want);
     }
-    p.point("memory above 4 GiB, third byte");
-    let third = cmos::read(p, 0x5d)?;
-    p.check_eq("byte", third, high_64k >> 16);
     Ok(())
 }
 

@@ -403,7 +403,7 @@ fn directory_tail(p: &mut Probe<'_>) -> Result<(), Stop> {
     let used = 4 + count.min(32) * fw_cfg::ENTRY_LENGTH_BYTES;
     let tail_is_zero = whole[used..].iter().all(|byte| *byte == 0);
     p.check("bytes behind the last entry", tail_is_zero, "not all zero", "zero");
-    p.check("files", count != 0, "none", "at least one");
+    p.check("files", (1..=32).contains(&count), count.to_string(), "1 to 32");
     Ok(())
 }
 
@@ -501,6 +501,13 @@ fn kernel_range(p: &mut Probe<'_>) -> Result<(), Stop> {
         inside && base != 0,
         format!("{entry:#x}"),
         format!("within {base:#x}+{size:#x}, which is not at 0"),
+    );
+    let ram_bytes = p.setup().ram_bytes;
+    p.check(
+        "end",
+        base + size <= ram_bytes,
+        format!("{:#x}", base + size),
+        format!("within RAM, {ram_bytes:#x} bytes"),
     );
     Ok(())
 }
@@ -618,6 +625,8 @@ fn signature(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn string_bytes(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let signature = fw_cfg::item(p, key::SIGNATURE, 4)?;
+    p.check_bytes("signature", &signature, b"QEMU");
     for count in [1, 2, 3, 4, 5, 64] {
         p.point(format!("{count} bytes"));
         let want = fw_cfg::item(p, key::FILE_DIR, usize::from(count))?;

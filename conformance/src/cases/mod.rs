@@ -3,6 +3,7 @@
 use crate::case::Case;
 
 mod absent;
+mod boot;
 mod cmdline;
 mod cmos;
 mod fw_cfg;
@@ -29,6 +30,7 @@ pub const AREAS: &[&[Case]] = &[
     ioapic::CASES,
     virtio_mmio::CASES,
     virtqueue::CASES,
+    boot::CASES,
 ];
 
 /// All cases in one row.

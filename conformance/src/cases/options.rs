@@ -2,6 +2,7 @@
 
 use crate::case::{Body, Case, Feature, Level, Setup};
 use crate::clause::microvm;
+use crate::driver::ram;
 use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
 
@@ -90,6 +91,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 fn check_float(p: &mut Probe<'_>, ports: impl IntoIterator<Item = u16>) -> Result<(), Stop> {
+    ram::answers(p)?;
     for port in ports {
         p.point(format!("port {port:#x}"));
         p.outb(port, 0x11)?;

@@ -207,6 +207,15 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "rtc/time/after-leap-day",
+        title: "March follows the leap day.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        setup: base("2020-02-29T23:59:58"),
+        body: Body::Bus(time_after_leap_day),
+        ..AREA
+    },
+    Case {
         id: "rtc/time/at-power-on",
         title: "The clock starts at the time given.",
         needs: Caps::FROZEN,
@@ -214,7 +223,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         id: "rtc/time/leap-day",
-        title: "February of a leap year has 29 days.",
+        title: "February 28 of a leap year is followed by a 29th.",
         clause: &clause::TIME_UPDATE,
         needs: TIMED,
         body: Body::Bus(time_leap_day),
@@ -308,9 +317,13 @@ fn time_leap_day(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.check_bytes("ten seconds later", &got, &[0x20, 0x02, 0x29, 0x00, 0x00, 0x00]);
     let weekday = rtc::read(p, DAY_OF_WEEK)?;
     p.check_eq("day of week, a Saturday", weekday, 7u8);
-    p.advance(24 * 3600 * SECOND_NS)?;
+    Ok(())
+}
+
+fn time_after_leap_day(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.advance(2 * SECOND_NS + SLACK_NS)?;
     let got = time(p)?;
-    p.check_bytes("a day later", &got, &[0x20, 0x03, 0x01, 0x00, 0x00, 0x00]);
+    p.check_bytes("two seconds later", &got, &[0x20, 0x03, 0x01, 0x00, 0x00, 0x00]);
     Ok(())
 }
 
@@ -600,11 +613,14 @@ fn alarm_any_time(p: &mut Probe<'_>) -> Result<(), Stop> {
         p.advance(SECOND_NS)?;
         let got = rtc::read(p, REGISTER_C)?;
         p.check_eq("AF", got & AF, AF);
+        let again = rtc::read(p, REGISTER_C)?;
+        p.check_eq("AF read again", again & AF, 0u8);
     }
     Ok(())
 }
 
-/// Rate r from 3 on is 2^(r-1) cycles of 32768 Hz; rates 1 and 2 are those of 8 and 9.
+/// Rate r from 3 on is 2^(r-1) cycles of 32768 Hz; rates 1 and 2 are those of 8 and 9. Looks four times a period for
+/// eight periods: the divider runs free, so the count may be off by one at either end.
 fn periodic_rates(p: &mut Probe<'_>) -> Result<(), Stop> {
     for rate in 1..=15u8 {
         p.point(format!("rate {rate}"));
@@ -613,15 +629,22 @@ fn periodic_rates(p: &mut Probe<'_>) -> Result<(), Stop> {
         rtc::write(p, REGISTER_B, HOURS_24)?;
         rtc::write(p, REGISTER_A, 0x20 | rate)?;
         rtc::write(p, REGISTER_B, HOURS_24 | PIE)?;
-        // The first period may be short: the divider runs free.
-        p.advance(period_ns + SLACK_NS.min(period_ns / 4))?;
         rtc::read(p, REGISTER_C)?;
-        p.advance(period_ns)?;
-        let next = rtc::read(p, REGISTER_C)?;
-        p.check_eq("PF and IRQF one period later", next & (PF | IRQF), PF | IRQF);
-        p.advance(period_ns / 2)?;
-        let early = rtc::read(p, REGISTER_C)?;
-        p.check_eq("PF half a period after that", early & PF, 0u8);
+        let mut count = 0;
+        for _ in 0..4 * 8 {
+            p.advance(period_ns / 4)?;
+            let flags = rtc::read(p, REGISTER_C)?;
+            if flags & PF != 0 {
+                count += 1;
+                p.check_eq("IRQF with PF", flags & IRQF, IRQF);
+            }
+        }
+        p.check(
+            "periods with PF of eight",
+            (7..=9).contains(&count),
+            count.to_string(),
+            "7..=9",
+        );
     }
     Ok(())
 }

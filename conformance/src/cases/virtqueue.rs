@@ -58,6 +58,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtqueue/hostile/huge-buffer",
+        title: "A buffer of nearly 4 GiB where no memory is does not stop the machine.",
+        clause: &clause::SURVIVES,
+        body: Body::Bus(hostile_huge_buffer),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/hostile/indirect-in-indirect",
         title: "An indirect table within an indirect table does no harm.",
         clause: &clause::SURVIVES,
@@ -519,13 +526,16 @@ fn hostile_rings(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+fn hostile_huge_buffer(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    queue.describe(p, 0, Descriptor::writable(NOWHERE, u32::MAX))?;
+    queue.offer(p, 0, &[0])?;
+    notify(p, transport)?;
+    recovers(p)
+}
+
 fn hostile_buffers(p: &mut Probe<'_>) -> Result<(), Stop> {
-    for (address, length) in [
-        (NOWHERE, LENGTH),
-        (u64::MAX - 3, LENGTH),
-        (NOWHERE, u32::MAX),
-        (BUFFER, 0),
-    ] {
+    for (address, length) in [(NOWHERE, LENGTH), (u64::MAX - 3, LENGTH), (BUFFER, 0)] {
         p.point(format!("{length:#x} bytes at {address:#x}"));
         let (transport, queue) = start(p, 0)?;
         queue.describe(p, 0, Descriptor::writable(address, length))?;

@@ -43,4 +43,6 @@ clauses! { "microvm", DOCUMENT;
         "A wide port access that straddles a device's edge gives each byte what its own port gives.";
     OPTIONS = "options", "machine options pic, pit, rtc, isa-serial",
         "A device switched off by its machine option is absent: its ports answer as an empty bus does.";
+    KVMCLOCK = "kvmclock", "kvmclock",
+        "Under KVM the guest is offered KVM's paravirtual clock.";
 }

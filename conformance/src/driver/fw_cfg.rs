@@ -96,7 +96,7 @@ pub fn select(p: &mut Probe<'_>, key: u16) -> Result<(), Stop> {
 
 /// Reads the next `count` bytes by single byte accesses.
 pub fn bytes(p: &mut Probe<'_>, count: usize) -> Result<Vec<u8>, Stop> {
-    (0..count).map(|_| p.inb(DATA)).collect()
+    p.inb_many(DATA, count)
 }
 
 /// Selects an item and reads its first `count` bytes.

@@ -1,8 +1,11 @@
 //! The driver's side of each device, written from the documents. Bodies use these instead of bare ports.
 
+pub mod cmdline;
 pub mod cmos;
 pub mod fw_cfg;
 pub mod ioapic;
+pub mod ktap;
+pub mod ram;
 pub mod rtc;
 pub mod serial;
 pub mod virtio_mmio;

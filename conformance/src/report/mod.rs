@@ -35,6 +35,8 @@ pub struct Report {
     pub duration_ms: u64,
     /// Where it ran.
     pub host: Host,
+    /// No case was left out by a filter or a partition.
+    pub complete: bool,
     /// The subjects.
     pub subjects: Vec<SubjectFacts>,
     /// The columns.
@@ -99,6 +101,8 @@ pub struct LaneFacts {
     pub way: String,
     /// Why nothing could be started here, if so.
     pub unavailable: Option<String>,
+    /// Cases that were to run in it.
+    pub planned: usize,
 }
 
 /// One case in one lane.
@@ -236,6 +240,7 @@ impl Report {
             started: timestamp(run.started),
             duration_ms: run.duration.as_millis() as u64,
             host: host(),
+            complete: run.complete,
             subjects: run.subjects.iter().map(subject_facts).collect(),
             lanes: lanes(plan),
             results: entries,
@@ -299,9 +304,10 @@ impl Report {
         groups.into_iter().collect()
     }
 
-    /// What a lane's results allow to be said: `conformant`, `incomplete` (a Must could not be asked) or
-    /// `not conformant`.
+    /// What a lane's results allow to be said: `conformant`, `incomplete` (a Must could not be asked, or a result is
+    /// missing), `not conformant`, or `partial` when cases were left out and none of the others speaks against it.
     pub fn claim(&self, lane: usize) -> &'static str {
+        let results = self.results.iter().filter(|entry| entry.lane == lane).count();
         let musts = self
             .results
             .iter()
@@ -310,7 +316,9 @@ impl Report {
         let has = |wanted: &[Verdict]| verdicts.iter().flatten().any(|verdict| wanted.contains(verdict));
         if has(&[Verdict::Fail, Verdict::Timeout, Verdict::Crash]) {
             "not conformant"
-        } else if has(&[Verdict::Unsupported, Verdict::Error]) || verdicts.is_empty() {
+        } else if !self.complete {
+            "partial"
+        } else if results < self.lanes[lane].planned || has(&[Verdict::Unsupported, Verdict::Error]) {
             "incomplete"
         } else {
             "conformant"
@@ -424,7 +432,8 @@ fn entry(plan: &Plan, result: &CaseResult, run: &Circumstances<'_>) -> Entry {
 }
 
 fn lanes(plan: &Plan) -> Vec<LaneFacts> {
-    let facts = plan.lanes.iter().map(|lane| LaneFacts {
+    let facts = plan.lanes.iter().enumerate().map(|(index, lane)| LaneFacts {
+        planned: plan.units.iter().filter(|unit| unit.lane == index).count(),
         title: lane.title(),
         subject: lane.subject.clone(),
         depth: lane.depth.word().to_owned(),

@@ -152,6 +152,9 @@ fn totals_table(report: &Report) -> String {
     header.extend(["known".to_owned(), "seconds".to_owned(), "claim".to_owned()]);
     table.set_header(header);
     for (index, lane) in report.lanes.iter().enumerate() {
+        if report.results.iter().all(|entry| entry.lane != index) {
+            continue;
+        }
         let mut cells = vec![lane.title.clone()];
         for verdict in Verdict::ALL {
             cells.push(match count(report, index, verdict) {

@@ -53,6 +53,7 @@ pub(crate) fn sample() -> Report {
             cpus: 2,
             kvm: false,
         },
+        complete: true,
         subjects: Vec::new(),
         lanes: vec![LaneFacts {
             title: "qemu/wire.paused/qemu-7.2".to_owned(),
@@ -61,6 +62,7 @@ pub(crate) fn sample() -> Report {
             profile: "qemu-7.2".to_owned(),
             way: "paused".to_owned(),
             unavailable: None,
+            planned: 1,
         }],
         results: vec![
             entry("a/passes/so", Verdict::Pass, StandingFacts::Expected),
@@ -109,6 +111,10 @@ fn claim_is_lost_by_a_failed_must_and_open_without_an_answer() {
     assert_eq!(report.claim(0), "incomplete");
     report.results.retain(|entry| entry.verdict == "pass");
     assert_eq!(report.claim(0), "conformant");
+    report.lanes[0].planned = 2;
+    assert_eq!(report.claim(0), "incomplete", "a result is missing");
+    report.complete = false;
+    assert_eq!(report.claim(0), "partial", "cases were left out");
 }
 
 #[test]

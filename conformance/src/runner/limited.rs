@@ -53,6 +53,17 @@ impl Machine for Limited {
         self.inner.port_read(port, width)
     }
 
+    fn port_read_many(&mut self, port: u16, width: Width, count: usize) -> Result<Vec<u32>, Stop> {
+        let mut values = Vec::new();
+        while values.len() < count {
+            // One count for each access; the clock is looked at between the parts.
+            let part = (count - values.len()).min(CLOCK_EVERY as usize * 8);
+            (0..part).try_for_each(|_| self.count())?;
+            values.extend(self.inner.port_read_many(port, width, part)?);
+        }
+        Ok(values)
+    }
+
     fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop> {
         self.count()?;
         self.inner.port_write(port, width, value)

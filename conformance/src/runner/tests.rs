@@ -141,6 +141,43 @@ fn every_unit_has_a_result_in_report_order_whatever_the_order_of_running() {
     assert_eq!(count.0, cases.len());
 }
 
+static HANGS: Case = case("test/all-ones/hang", |p| {
+    // An access that never comes back, as far as this run is concerned.
+    thread::sleep(Duration::from_secs(3600));
+    p.inb(0x70)?;
+    Ok(())
+});
+
+struct Quiet;
+
+impl Progress for Quiet {
+    fn done(&mut self, _result: &CaseResult) {}
+}
+
+#[test]
+fn case_that_hangs_costs_its_own_result_only() {
+    let cases = [&HANGS, &HOLDS, &DIFFERS];
+    let lanes = vec![lane(Ok(Box::new(NullAdapter)))];
+    let plan = Plan::of(cases.into_iter(), lanes, &Selection::default());
+    let options = Options {
+        jobs: 1,
+        case_limit: Duration::from_millis(50),
+        grace: Duration::from_millis(100),
+        ..Options::default()
+    };
+    let results = run(&Arc::new(plan), &options, &Arc::default(), &mut Quiet);
+    let verdicts: Vec<_> = results.iter().map(|result| result.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Timeout, Verdict::Pass, Verdict::Fail]);
+}
+
+#[test]
+fn stopped_run_has_no_result_for_what_it_left_out() {
+    let lanes = vec![lane(Ok(Box::new(NullAdapter)))];
+    let plan = Plan::of([&HOLDS].into_iter(), lanes, &Selection::default());
+    let stop = Arc::new(AtomicBool::new(true));
+    assert!(run(&Arc::new(plan), &Options::default(), &stop, &mut Quiet).is_empty());
+}
+
 struct NeverStarts(AtomicUsize);
 
 impl Adapter for NeverStarts {

@@ -414,6 +414,11 @@ impl Launch {
         Ok(caps)
     }
 
+    /// Whether it runs on KVM.
+    pub fn needs_kvm(&self) -> bool {
+        self.needs.contains(&Need::Kvm)
+    }
+
     /// Why this host cannot start it, if so.
     pub fn missing_need(&self) -> Option<String> {
         self.needs.iter().find_map(|need| match need {

@@ -55,3 +55,61 @@ const NOTE: [u8; 20] = [
 const HEADER_LENGTH: u64 = 64;
 const NOTE_AT: u64 = HEADER_LENGTH + 2 * 56;
 const CODE_AT: u64 = 0x1000;
+
+/// The 32-bit entry point that an ELF file's PVH note names (type 18; as VMMs do, the owner is not looked at).
+pub fn pvh_entry(file: &[u8]) -> Option<u64> {
+    if !file.starts_with(&[0x7f, b'E', b'L', b'F', 2, 1]) {
+        return None;
+    }
+    let table = number(file, 32, 8)?;
+    let (size, count) = (number(file, 54, 2)?, number(file, 56, 2)?);
+    (0..count).find_map(|index| {
+        let header = usize::try_from(table.checked_add(index * size)?).ok()?;
+        if number(file, header, 4)? != PROGRAM_NOTE {
+            return None;
+        }
+        let at = usize::try_from(number(file, header.checked_add(8)?, 8)?).ok()?;
+        let length = usize::try_from(number(file, header.checked_add(32)?, 8)?).ok()?;
+        entry_in_notes(file.get(at..at.checked_add(length)?)?)
+    })
+}
+
+fn entry_in_notes(mut notes: &[u8]) -> Option<u64> {
+    loop {
+        let owner_length = usize::try_from(number(notes, 0, 4)?).ok()?.next_multiple_of(4);
+        let length = usize::try_from(number(notes, 4, 4)?).ok()?;
+        let at = owner_length.checked_add(12)?;
+        if number(notes, 8, 4)? == NOTE_PHYS32_ENTRY {
+            return number(notes, at, 4);
+        }
+        notes = notes.get(at.checked_add(length.next_multiple_of(4))?..)?;
+    }
+}
+
+/// A little-endian number of up to 8 bytes.
+fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    let field = bytes.get(at..at.checked_add(length)?)?;
+    Some(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+}
+
+const PROGRAM_NOTE: u64 = 4;
+const NOTE_PHYS32_ENTRY: u64 = 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_kernel_names_its_entry() {
+        assert_eq!(pvh_entry(&pvh_kernel()), Some(ENTRY));
+    }
+
+    #[test]
+    fn cut_kernel_has_no_entry_or_the_right_one() {
+        let whole = pvh_kernel();
+        for length in 0..whole.len() {
+            let entry = pvh_entry(&whole[..length]);
+            assert!(entry.is_none() || entry == Some(ENTRY), "{length}: {entry:?}");
+        }
+    }
+}

@@ -1,8 +1,12 @@
 //! Subjects: what is tested, and how it is started at each depth.
 
+pub mod agent;
 pub mod check;
+mod console;
 pub mod date;
 pub mod description;
+pub mod disturbed;
+pub mod guest;
 pub mod in_process;
 pub mod kernel;
 pub mod mutant;
@@ -103,6 +107,11 @@ impl Subject {
             asked_as: name.to_owned(),
             mutant: None,
         })
+    }
+
+    /// Whether it was described by a file of the user's.
+    pub fn is_file(&self) -> bool {
+        self.mutant.is_none() && BUILT_IN.iter().all(|(own, _)| *own != self.asked_as)
     }
 
     /// What is known of it beyond a file: a mutant fails the case that hunts it, and may fail others.
@@ -238,7 +247,24 @@ impl Subject {
                     let adapter = qtest::QtestAdapter::new(description, launch.clone())?;
                     Ok(Box::new(adapter))
                 }
-                Depth::Bus | Depth::Cpu | Depth::Guest => Err(format!("depth {depth} has no adapter yet")),
+                Depth::Cpu => match image(wanted, "agent") {
+                    Ok(image) => {
+                        let description = Arc::clone(&self.description);
+                        let adapter = agent::AgentAdapter::new(description, launch.clone(), image)?;
+                        Ok(Box::new(adapter))
+                    }
+                    Err(problem) => Err(problem),
+                },
+                Depth::Guest => match image(wanted, "probe") {
+                    Ok(image) => {
+                        let folder = image.parent().unwrap_or_else(|| Path::new(".")).to_owned();
+                        let description = Arc::clone(&self.description);
+                        let adapter = guest::GuestAdapter::new(description, launch.clone(), folder)?;
+                        Ok(Box::new(adapter))
+                    }
+                    Err(problem) => Err(problem),
+                },
+                Depth::Bus => Err("depth bus starts no process".to_owned()),
             },
         };
         Ok(Way::new(&launch.name, adapter))
@@ -308,17 +334,35 @@ impl Lane {
         )
     }
 
-    /// `subject/depth/profile`, with the way's name when there is one.
+    /// `subject/depth/profile`, with the way's name when it is the only one.
     pub fn title(&self) -> String {
-        let way = self.ways.first().map(|way| way.name.as_str()).unwrap_or_default();
-        let dot = if way.is_empty() { "" } else { "." };
-        format!("{}/{}{dot}{way}/{}", self.subject, self.depth, self.layout.profile)
+        let way = match &self.ways[..] {
+            [way] if !way.name.is_empty() => format!(".{}", way.name),
+            _ => String::new(),
+        };
+        format!("{}/{}{way}/{}", self.subject, self.depth, self.layout.profile)
     }
 
     /// What a case can hope for at best.
     pub fn caps(&self) -> Caps {
         let adapters = self.ways.iter().filter_map(|way| way.adapter.as_ref().ok());
         adapters.fold(Caps::NONE, |caps, adapter| caps.with(adapter.caps()))
+    }
+}
+
+/// An image's file.
+fn image(wanted: &Wanted, name: &str) -> Result<PathBuf, String> {
+    let folder = wanted.images.as_ref().ok_or_else(|| {
+        format!("there is no folder of guest images with '{name}'; run cargo xtask guest-images or give --images DIR")
+    })?;
+    let file = folder.join(name);
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(format!(
+            "image {} is not built; run cargo xtask guest-images",
+            file.display()
+        ))
     }
 }
 

@@ -66,12 +66,6 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<CmosMemory>::default(),
     },
     Mutant {
-        name: "fw-cfg-data-reads-past-end",
-        title: "Reading an unknown item gives all ones.",
-        case: "fw-cfg/data/unknown-item",
-        make: |_| Box::<UnknownItem>::default(),
-    },
-    Mutant {
         name: "fw-cfg-dma-address-kept",
         title: "The high half of the DMA address is kept after a transfer.",
         case: "fw-cfg-dma/address/used-once",
@@ -88,6 +82,18 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Selecting the item that is selected already does not begin at its start.",
         case: "fw-cfg/selector/resets-offset",
         make: |_| Box::<SelectKeepsOffset>::default(),
+    },
+    Mutant {
+        name: "fw-cfg-unknown-item-reads-ones",
+        title: "Reading an unknown item gives all ones.",
+        case: "fw-cfg/data/unknown-item",
+        make: |_| Box::<UnknownItem>::default(),
+    },
+    Mutant {
+        name: "ioapic-unmasked-at-reset",
+        title: "The IOAPIC's entries are not masked at power-on.",
+        case: "ioapic/redirection/masked-at-reset",
+        make: |_| Box::<IoapicUnmasked>::default(),
     },
     Mutant {
         name: "keyboard-controller-answers",
@@ -108,10 +114,75 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(SplitAt1g),
     },
     Mutant {
+        name: "rtc-nmi-mask-in-index",
+        title: "An index written with the NMI mask bit selects nothing.",
+        case: "rtc/index/nmi-mask",
+        make: |_| Box::new(NmiMaskInIndex),
+    },
+    Mutant {
+        name: "rtc-no-update-in-progress",
+        title: "Register A never shows an update in progress.",
+        case: "rtc/update/in-progress-window",
+        make: |_| Box::new(RtcRegister::new(0x0a, 0x7f)),
+    },
+    Mutant {
+        name: "rtc-register-c-kept",
+        title: "Reading register C leaves its flags.",
+        case: "rtc/register-c/read-clears",
+        make: |_| Box::<RtcFlagsKept>::default(),
+    },
+    Mutant {
+        name: "rtc-register-d-invalid",
+        title: "Register D does not say that RAM and time are valid.",
+        case: "rtc/register-d/valid",
+        make: |_| Box::new(RtcRegister::new(0x0d, 0x7f)),
+    },
+    Mutant {
+        name: "serial-overrun-hidden",
+        title: "Line status never shows an overrun.",
+        case: "serial/fifo/overrun",
+        make: |_| {
+            Box::new(PortMask {
+                port: 0x3fd,
+                mask: !0x02,
+            })
+        },
+    },
+    Mutant {
+        name: "serial-thre-not-raised",
+        title: "Interrupt identification never names an empty transmitter.",
+        case: "serial/thre/enable-while-empty",
+        make: |_| Box::new(NoThre),
+    },
+    Mutant {
         name: "vga-hole",
         title: "RAM has a hole for a display at 0xa0000.",
         case: "memory-map/ram/vga-hole-is-memory",
         make: |_| Box::new(VgaHole),
+    },
+    Mutant {
+        name: "virtio-features-word-repeats",
+        title: "Feature words beyond the last repeat it.",
+        case: "virtio-mmio/features/select-past-end",
+        make: |_| Box::new(FeaturesRepeat),
+    },
+    Mutant {
+        name: "virtio-interrupt-status-read-clears",
+        title: "Reading InterruptStatus acknowledges.",
+        case: "virtqueue/interrupt/acknowledge",
+        make: |_| Box::new(StatusReadClears),
+    },
+    Mutant {
+        name: "virtio-line-off-by-one",
+        title: "Interrupts come one line too high.",
+        case: "virtqueue/interrupt/line",
+        make: |_| Box::new(LineOffByOne),
+    },
+    Mutant {
+        name: "virtio-queue-ready-kept",
+        title: "QueueReady survives a device reset.",
+        case: "virtio-mmio/reset/queue-ready",
+        make: |_| Box::<QueueReadyKept>::default(),
     },
 ];
 
@@ -280,7 +351,7 @@ impl Bug for UnknownItem {
 
     fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
         let value = inner.port_read(port, width)?;
-        let nothing = port == reg::FW_CFG_DATA && value == 0 && reg::KEYS_UNUSED_FROM <= self.key & 0x3fff;
+        let nothing = port == reg::FW_CFG_DATA && reg::KEYS_UNUSED.contains(&self.key);
         Ok(if nothing { width.mask() as u32 } else { value })
     }
 }
@@ -384,6 +455,176 @@ impl Bug for VgaHole {
     }
 }
 
+/// A register of the RTC without some of its bits.
+struct RtcRegister {
+    register: u32,
+    mask: u32,
+    index: u32,
+}
+
+impl RtcRegister {
+    fn new(register: u32, mask: u32) -> RtcRegister {
+        RtcRegister {
+            register,
+            mask,
+            index: 0,
+        }
+    }
+}
+
+impl Bug for RtcRegister {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::CMOS_INDEX {
+            self.index = value & 0x7f;
+        }
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        let here = (port, self.index) == (reg::CMOS_DATA, self.register);
+        Ok(if here { value & self.mask } else { value })
+    }
+}
+
+struct NmiMaskInIndex;
+
+impl Bug for NmiMaskInIndex {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::CMOS_INDEX && value & 0x80 != 0 {
+            return Ok(());
+        }
+        inner.port_write(port, width, value)
+    }
+}
+
+#[derive(Default)]
+struct RtcFlagsKept {
+    index: u32,
+    flags: u32,
+}
+
+impl Bug for RtcFlagsKept {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::CMOS_INDEX {
+            self.index = value & 0x7f;
+        }
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        if (port, self.index) != (reg::CMOS_DATA, reg::RTC_REGISTER_C) {
+            return Ok(value);
+        }
+        self.flags |= value;
+        Ok(self.flags)
+    }
+}
+
+/// A port whose reads lack some bits.
+struct PortMask {
+    port: u16,
+    mask: u32,
+}
+
+impl Bug for PortMask {
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        Ok(if port == self.port { value & self.mask } else { value })
+    }
+}
+
+struct NoThre;
+
+impl Bug for NoThre {
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        let empty = port == reg::SERIAL_IIR && value & 0x0f == 0x02;
+        Ok(if empty { value & 0xf0 | 0x01 } else { value })
+    }
+}
+
+struct FeaturesRepeat;
+
+impl Bug for FeaturesRepeat {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let select = gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_DEVICE_FEATURES_SEL && reg::in_virtio(gpa);
+        inner.store(gpa, width, if select { value.min(1) } else { value })
+    }
+}
+
+struct StatusReadClears;
+
+impl Bug for StatusReadClears {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        if reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_INTERRUPT_STATUS && value != 0 {
+            let acknowledge = gpa - reg::VIRTIO_INTERRUPT_STATUS + reg::VIRTIO_INTERRUPT_ACK;
+            inner.store(acknowledge, width, value)?;
+        }
+        Ok(value)
+    }
+}
+
+struct LineOffByOne;
+
+impl Bug for LineOffByOne {
+    fn line_events(&mut self, inner: &mut dyn Machine) -> Result<Vec<LineEvent>, Stop> {
+        let mut events = inner.line_events()?;
+        for event in &mut events {
+            event.gsi += 1;
+        }
+        Ok(events)
+    }
+}
+
+#[derive(Default)]
+struct QueueReadyKept {
+    kept: bool,
+    was_reset: bool,
+}
+
+impl Bug for QueueReadyKept {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if reg::in_virtio(gpa) {
+            match gpa & reg::VIRTIO_OFFSET {
+                reg::VIRTIO_QUEUE_READY => (self.kept, self.was_reset) = (value == 1, false),
+                reg::VIRTIO_STATUS => self.was_reset |= value == 0,
+                _ => {}
+            }
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let ready = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_READY;
+        Ok(if ready && self.kept && self.was_reset { 1 } else { value })
+    }
+}
+
+#[derive(Default)]
+struct IoapicUnmasked {
+    index: u64,
+}
+
+impl Bug for IoapicUnmasked {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if gpa == reg::IOAPIC_SELECT {
+            self.index = value;
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let entry = gpa == reg::IOAPIC_WINDOW && reg::IOAPIC_ENTRIES_FROM <= self.index;
+        // Bit 16 alone is an entry as power-on leaves it.
+        Ok(if entry && value == 1 << 16 { 0 } else { value })
+    }
+}
+
 /// Ports and numbers that bugs look at, from the same documents as the cases.
 mod reg {
     pub(super) const CMOS_INDEX: u16 = 0x70;
@@ -395,6 +636,24 @@ mod reg {
     pub(super) const FW_CFG_DMA_HIGH: u16 = 0x514;
     pub(super) const FW_CFG_DMA_LOW: u16 = 0x518;
     pub(super) const KEY_CMDLINE: u32 = 0x15;
-    /// Keys from here on name nothing on this machine, but for the files and the architecture's own.
-    pub(super) const KEYS_UNUSED_FROM: u32 = 0x80;
+    pub(super) const RTC_REGISTER_C: u32 = 0x0c;
+    pub(super) const SERIAL_IIR: u16 = 0x3fa;
+    pub(super) const IOAPIC_SELECT: u64 = 0xfec0_0000;
+    pub(super) const IOAPIC_WINDOW: u64 = 0xfec0_0010;
+    pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
+    pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
+    pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;
+    pub(super) const VIRTIO_INTERRUPT_STATUS: u64 = 0x060;
+    pub(super) const VIRTIO_INTERRUPT_ACK: u64 = 0x064;
+    pub(super) const VIRTIO_STATUS: u64 = 0x070;
+    /// The part of an address within one transport.
+    pub(super) const VIRTIO_OFFSET: u64 = 0x1ff;
+
+    /// Whether an address lies in the eight transports of either profile.
+    pub(super) fn in_virtio(gpa: u64) -> bool {
+        [0xc000_0000, 0xfeb0_0000].contains(&(gpa & !0xfff))
+    }
+
+    /// Keys that name nothing on this machine.
+    pub(super) const KEYS_UNUSED: std::ops::Range<u32> = 0x1a..0x20;
 }

@@ -109,7 +109,7 @@ impl Drop for Process {
     }
 }
 
-/// A program that stands beside this one is meant before one in `PATH`: a build's own `microvm` beside its `touchstone`.
+/// A program that stands beside this one is meant before one in `PATH`: a build has its own `microvm`.
 pub fn find_program(program: &str) -> PathBuf {
     let plain = PathBuf::from(program);
     if program.contains('/') {

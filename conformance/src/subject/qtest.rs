@@ -76,7 +76,7 @@ impl Adapter for QtestAdapter {
         let facts = Facts {
             append: setup.append.map(str::to_owned),
             kernel_entry: setup.append.map(|_| kernel::ENTRY),
-            kvm: !self.launch.needs.is_empty(),
+            kvm: self.launch.needs_kvm(),
             ..Facts::default()
         };
         let machine = QtestMachine::start(&self.launch, self.caps, &words, &places, folder, facts)?;
@@ -180,10 +180,15 @@ impl QtestMachine {
 
     /// Sends one line and returns what follows `OK`.
     fn ask(&mut self, command: &str) -> Result<String, Stop> {
-        let deadline = Instant::now() + self.answer_limit;
         if let Err(error) = self.lines.send(command) {
             return Err(self.broken(command, error));
         }
+        self.answer(command)
+    }
+
+    /// What follows the next `OK`; line changes before it are kept.
+    fn answer(&mut self, command: &str) -> Result<String, Stop> {
+        let deadline = Instant::now() + self.answer_limit;
         loop {
             let line = match self.lines.receive(deadline) {
                 Ok(line) => line,
@@ -203,8 +208,12 @@ impl QtestMachine {
 
     fn ask_number(&mut self, command: &str) -> Result<u64, Stop> {
         let answer = self.ask(command)?;
-        parse_number(&answer).ok_or_else(|| {
-            let text = format!("'{command}' was answered 'OK {}', which is no number", cut(&answer));
+        self.number(command, &answer)
+    }
+
+    fn number(&self, command: &str, answer: &str) -> Result<u64, Stop> {
+        parse_number(answer).ok_or_else(|| {
+            let text = format!("'{command}' was answered 'OK {}', which is no number", cut(answer));
             Broken::Transport(text).into()
         })
     }
@@ -234,6 +243,25 @@ impl Machine for QtestMachine {
     fn port_read(&mut self, port: u16, width: Width) -> Result<u32, Stop> {
         let value = self.ask_number(&Action::PortRead { port, width }.to_string())?;
         Ok((value & width.mask()) as u32)
+    }
+
+    fn port_read_many(&mut self, port: u16, width: Width, count: usize) -> Result<Vec<u32>, Stop> {
+        let command = Action::PortRead { port, width }.to_string();
+        let mut values = Vec::with_capacity(count.min(PIPELINED_MAX));
+        while values.len() < count {
+            let part = (count - values.len()).min(PIPELINED_MAX);
+            // One write for the whole part: the subject works through the lines and answers each.
+            let lines = format!("{command}\n").repeat(part - 1) + &command;
+            if let Err(error) = self.lines.send(&lines) {
+                return Err(self.broken(&command, error));
+            }
+            for _ in 0..part {
+                let answer = self.answer(&command)?;
+                let value = self.number(&command, &answer)?;
+                values.push((value & width.mask()) as u32);
+            }
+        }
+        Ok(values)
     }
 
     fn port_write(&mut self, port: u16, width: Width, value: u32) -> Result<(), Stop> {
@@ -291,7 +319,7 @@ impl Machine for QtestMachine {
         }
         // Changes are printed before the answer to the command that caused them, or after it by a device that works
         // on its own time; a question without effect brings the latter in.
-        self.settle()?;
+        self.settle(SETTLE_TURNS)?;
         Ok(self.events.drain(..).collect())
     }
 
@@ -310,8 +338,13 @@ impl Machine for QtestMachine {
             (Serial::Stdio, Some(console)) => {
                 let sent = console.write_all(bytes);
                 sent.map_err(|error| Broken::Transport(format!("type on the serial line: {error}")))?;
-                // Both the console and this channel are served by the subject's main loop, one turn for each question.
-                self.settle()
+                // Both the console and this channel are served by the subject's main loop, one turn for each question;
+                // QEMU's serial port takes one byte a turn, and nothing when its FIFO is full.
+                for _ in 0..=bytes.len().min(FIFO_BYTES) {
+                    std::thread::sleep(TURN);
+                    self.settle(SETTLE_TURNS)?;
+                }
+                Ok(())
             }
             (Serial::Stdio | Serial::None, _) => Err(Stop::Unsupported(Caps::SERIAL_INPUT)),
         }
@@ -328,7 +361,7 @@ impl Machine for QtestMachine {
                     .ok_or_else(|| Broken::Transport(format!("'serial_out' was answered '{}'", cut(&answer))).into())
             }
             (Serial::Stdio, Some(_)) => {
-                self.settle()?;
+                self.settle(SETTLE_TURNS)?;
                 let mut bytes = Vec::new();
                 let Some(console) = &mut self.console else {
                     return Ok(bytes);
@@ -354,7 +387,7 @@ impl Machine for QtestMachine {
             (Reset::Qmp, Some(qmp)) => {
                 qmp.system_reset()
                     .map_err(|error| Broken::Transport(format!("reset: {error}")))?;
-                self.settle()
+                self.settle(SETTLE_TURNS)
             }
             (Reset::Qmp | Reset::None, _) => Err(Stop::Unsupported(Caps::RESET)),
         }
@@ -366,8 +399,9 @@ impl Machine for QtestMachine {
 }
 
 impl QtestMachine {
-    fn settle(&mut self) -> Result<(), Stop> {
-        for _ in 0..SETTLE_TURNS {
+    /// Lets the subject's main loop turn.
+    fn settle(&mut self, turns: usize) -> Result<(), Stop> {
+        for _ in 0..turns {
             self.ask("endianness")?;
         }
         Ok(())
@@ -489,6 +523,9 @@ fn cut(line: &str) -> String {
 /// Bytes of one bulk access on the wire.
 const CHUNK_BYTES: usize = 32 << 10;
 
+/// Lines sent before their answers are read: both directions fit the socket's buffers.
+const PIPELINED_MAX: usize = 64;
+
 /// Longest line that a subject may send.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -500,6 +537,12 @@ const SERIAL_BYTES_MAX: usize = 1 << 20;
 
 /// Turns of a subject's main loop after which what was ready before them has been served.
 const SETTLE_TURNS: usize = 3;
+
+/// Bytes that a 16550's receiver holds, and one more.
+const FIFO_BYTES: usize = 17;
+
+/// A moment in which a main loop looks at its other channels.
+const TURN: Duration = Duration::from_millis(1);
 
 /// Longest part of a line shown in a message.
 const SHOWN_CHARS_MAX: usize = 120;

@@ -50,7 +50,8 @@ pub struct Config {
     pub debug_exit: Option<u16>,
     /// Port that takes boot marks.
     pub boot_marks: Option<u16>,
-    /// Option ROMs for a firmware to run. One named as the loader's own (`pvh.bin`, `linuxboot_dma.bin`) takes its place.
+    /// Option ROMs for a firmware to run. One named as the loader's own (`pvh.bin`, `linuxboot_dma.bin`) takes its
+    /// place.
     pub option_roms: Vec<Blob>,
     /// Further fw_cfg files as (name, contents).
     pub fw_cfg_files: Vec<(String, Vec<u8>)>,

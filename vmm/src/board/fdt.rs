@@ -1,7 +1,9 @@
 //! The flattened device tree that later machines offer as fw_cfg file `etc/fdt`.
 //!
-//! Source: Devicetree Specification 0.3, chapter 5 (blob format); nodes, properties and their order as QEMU 7.2 has them
-//! with `acpi=off`.
+//! Source: Devicetree Specification 0.3, chapter 5 (blob format); nodes, properties and their order as QEMU 7.2 has
+//! them with `acpi=off`.
+//! Deviations: none known. QEMU's blob differs in a byte of padding behind the RTC's `compatible`, which belongs to no
+//! property and holds whatever was there before.
 
 use super::transports::Place;
 

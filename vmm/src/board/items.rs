@@ -2,8 +2,8 @@
 //!
 //! Source: the machine as first specified; keys, files and contents as measured on QEMU 4.2.0 and, where the profile
 //! says so, 7.2.
-//! Deviations: the option ROM offered with a kernel has the loader's name and size but does nothing when run; a real one
-//! takes its place as [`Config::option_roms`].
+//! Deviations: the option ROM offered with a kernel has the loader's name and size but does nothing when run; a real
+//! one takes its place as [`Config::option_roms`].
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! A kernel handed to a firmware: the fw_cfg keys that describe it, and the segments put into RAM beforehand.
 //!
-//! Source: the machine as first specified, kernel loading; Linux boot protocol (`Documentation/x86/boot`), "The real-mode
-//! kernel header"; ELF with the PVH entry note (`XEN_ELFNOTE_PHYS32_ENTRY`); key contents as measured on QEMU 4.2.0.
+//! Source: the machine as first specified, kernel loading; Linux boot protocol (`Documentation/x86/boot`), "The
+//! real-mode kernel header"; ELF with the PVH entry note (`XEN_ELFNOTE_PHYS32_ENTRY`); key contents as measured on QEMU
+//! 4.2.0 and 7.2.
 //! Deviations: multiboot images and kernels older than boot protocol 2.00 are refused; so are ELF files whose segments
 //! overlap or lie outside RAM, which the original loads in part. SETUP_DATA of an ELF file is the file's true start.
 

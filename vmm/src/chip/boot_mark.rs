@@ -1,7 +1,7 @@
 //! The boot-mark port: a guest notes how far it has come, and the VMM the time of it.
 //!
-//! Source: none beside custom; a port that takes one byte a mark, as firmwares and guests of other VMMs use for boot-time
-//! measurements. It exists only when the user asks for it.
+//! Source: none beside custom; a port that takes one byte a mark, as firmwares and guests of other VMMs use for
+//! boot-time measurements. It exists only when the user asks for it.
 //! Deviations: none known.
 
 use crate::device::{Access, Ctx, Device, Event, Region};
@@ -44,5 +44,16 @@ impl Device for BootMark {
 
     fn inspect(&self, out: &mut Inspector) {
         out.hex("port", self.regions[0].base);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::laws::check_laws;
+
+    #[test]
+    fn laws_hold() {
+        check_laws(|| BootMark::new(0x3f0));
     }
 }

@@ -207,7 +207,8 @@ impl FwCfg {
     /// Carries out the descriptor at `gpa`, all at once.
     ///
     /// One transfer touches at most the 4 GiB its 32-bit length names, and of those only what is RAM: zero-filling
-    /// costs the host a `memset` of that much and allocates nothing beyond guest RAM itself.
+    /// costs the host a look at that much (a second or two for all of it) and allocates nothing beyond guest RAM
+    /// itself.
     fn transfer(&mut self, gpa: u64, memory: &Memory) {
         let mut descriptor = [0; DESCRIPTOR_BYTES];
         if memory.read(gpa, &mut descriptor).is_err() {
@@ -308,14 +309,18 @@ fn write_where_ram(memory: &Memory, gpa: u64, bytes: &[u8]) -> bool {
     written == bytes.len()
 }
 
-/// Zeroes the part of `length` bytes that is RAM; true when that was all of it.
+/// Zeroes the part of `length` bytes that is RAM; true when that was all of it. What is zero already is only looked at,
+/// so that memory the guest has never used takes no host memory now.
 fn zero_where_ram(memory: &Memory, gpa: u64, length: usize) -> bool {
     let mut zeroed = 0;
+    let mut present = vec![0; ZEROS.len().min(length)];
     for (mut start, part) in ram_parts(memory, gpa, length) {
         let mut left = part;
         while 0 < left {
             let chunk = left.min(ZEROS.len());
-            if memory.write(start, &ZEROS[..chunk]).is_ok() {
+            let present = &mut present[..chunk];
+            let is_zero = memory.read(start, present).is_ok() && *present == ZEROS[..chunk];
+            if is_zero || memory.write(start, &ZEROS[..chunk]).is_ok() {
                 zeroed += chunk;
             }
             start += chunk as u64;

@@ -14,8 +14,8 @@
 //!   treats NMI and INIT as edge "even if programmed as level". QEMU honours bit 15.
 //! - A pin that is high when its entry turns level-triggered and unmasked interrupts at once, as level means. QEMU
 //!   forgets the level of a pin that rose while its entry was edge-triggered.
-//! - After [`REDELIVERIES_MAX`] deliveries in a row at EOI the next waits [`STORM_PAUSE`], so that a guest whose handler
-//!   never quiets the device still gets some work done. No data sheet has it; the machine model does.
+//! - After [`REDELIVERIES_MAX`] deliveries in a row at EOI the next waits [`STORM_PAUSE`], so that a guest whose
+//!   handler never quiets the device still gets some work done. No data sheet has it; the machine model does.
 
 use crate::device::{Access, Ctx, Device, Event, Region, Space};
 use crate::inspect::Inspector;

@@ -18,6 +18,8 @@
 //!   priority pass it too.
 //! - In special mask mode a non-specific EOI skips masked in-service bits.
 //! - An input that is level-triggered is requested exactly while it is high, from the write to the ELCR on.
+//! - INT follows every command; QEMU overlooks a change of special mask mode until something else happens.
+//! - A slave's INT that stays high over the master's ICW1 is no new edge; QEMU makes one at the slave's next change.
 //! - The slave's INT falls at its INTA and rises again for the next request, so that the master sees an edge for each.
 //!   QEMU loses the second of two slave requests in automatic EOI mode.
 

@@ -4,8 +4,8 @@
 //! port 0x61: the gates of counters 0 and 1 are high, that of counter 2 is low, and nothing observes OUT 1 and OUT 2
 //! but the read-back command.
 //!
-//! Deviations from the data sheet. The machine model counts by formula from the moment a count is written, and says so
-//! in each of its releases; guests time themselves by it, so it is kept:
+//! Deviations: the machine model counts by formula from the moment a count is written, in each of its releases;
+//! guests time themselves by it, so it is kept where the data sheet says otherwise:
 //! - A count is loaded when its last byte is written, not at the next clock, and takes effect at once even while
 //!   another runs. NULL COUNT (status bit 6) therefore always reads 0, even between control word and count.
 //! - GATE has no effect: counter 2 counts though its gate is low, and modes 1 and 5 start when the count is written,

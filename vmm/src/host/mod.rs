@@ -1,3 +1,9 @@
 //! The outside world: what only a running VMM needs and no device may know.
 
+pub mod entropy;
+pub mod marks;
 pub mod options;
+pub mod serial;
+pub mod signals;
+pub mod terminal;
+pub mod wake;

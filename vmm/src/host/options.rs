@@ -9,7 +9,7 @@ pub struct RunOptions {
     pub serial: SerialTo,
     /// A guest's reset (triple fault) ends the VMM instead of restarting the machine.
     pub no_reboot: bool,
-    /// File that gets one line for each boot mark; the config then has [`crate::board::config::Config::boot_marks`] set.
+    /// File that gets one line for each boot mark; [`crate::board::config::Config::boot_marks`] is set then.
     pub boot_marks: Option<PathBuf>,
     /// What drives the RTC.
     pub rtc_clock: RtcClock,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::device::Event;
+use crate::device::laws::check_laws;
 use crate::irq::Lines;
 use crate::units::Nanos;
 
@@ -259,6 +260,11 @@ fn dma_high_half_is_used_once() {
     bench.memory.write(0x3000, &descriptor).expect("RAM");
     bench.write(REGION_DMA, 4, Width::Dword, u64::from(0x3000_u32.swap_bytes()));
     assert_eq!(bench.ram(0x2000, 6), *b"second");
+}
+
+#[test]
+fn laws_hold() {
+    check_laws(|| Bench::new().fw_cfg);
 }
 
 #[test]

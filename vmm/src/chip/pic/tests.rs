@@ -161,6 +161,17 @@ fn icw1_keeps_levels_and_the_elcr() {
 }
 
 #[test]
+fn slave_request_over_the_masters_icw1_is_no_edge() {
+    let mut bench = ready();
+    bench.line(8, true);
+    bench.initialize(MASTER, 0x20, ICW4);
+    assert_eq!((bench.irr(MASTER), bench.intr()), (0, false));
+    bench.initialize(SLAVE, 0x28, ICW4);
+    bench.line(9, true);
+    assert_eq!(bench.acknowledge(), 0x29, "after both are initialised all is well");
+}
+
+#[test]
 fn ltim_is_replaced_by_the_elcr() {
     let mut bench = bench();
     bench.line(5, true);

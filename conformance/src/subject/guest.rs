@@ -1,0 +1,225 @@
+//! Depth guest: a resident image in any VMM; cases judge what it printed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::console::Console;
+use super::description::{Description, Launch, Places};
+use super::kernel;
+use crate::case::Setup;
+use crate::layout::Layout;
+use crate::machine::{Adapter, Broken, Caps, Depth, Facts, Machine, Resident, Stop};
+
+/// Boots resident images, each once for a set-up.
+pub struct GuestAdapter {
+    description: Arc<Description>,
+    launch: Launch,
+    caps: Caps,
+    images: PathBuf,
+    logs: Mutex<HashMap<Key, Slot>>,
+}
+
+/// Image, set-up and profile.
+type Key = (String, Setup, &'static str);
+
+/// What a boot gave, once it was made.
+type Slot = Arc<OnceLock<Result<Resident, Stop>>>;
+
+impl GuestAdapter {
+    /// An adapter for one way of starting a described subject with images out of a folder.
+    ///
+    /// # Errors
+    /// A capability that does not exist.
+    pub fn new(description: Arc<Description>, launch: Launch, images: PathBuf) -> Result<GuestAdapter, String> {
+        let caps = launch.caps()?;
+        Ok(GuestAdapter {
+            description,
+            launch,
+            caps,
+            images,
+            logs: Mutex::default(),
+        })
+    }
+
+    fn boot_resident(&self, image: &Path, setup: &Setup, layout: &Layout) -> Result<Resident, Stop> {
+        let bytes = std::fs::read(image).map_err(|error| {
+            let image = image.display();
+            Stop::Unavailable(format!(
+                "{image}: read: {error}; build it with cargo xtask guest-images"
+            ))
+        })?;
+        let mut append = setup.append.map_or(String::new(), |user| format!("{user} "));
+        append.push_str(&format!(
+            "exit={DEBUG_EXIT_PORT:#x} virtio-base={:#x} virtio-stride={:#x} virtio-count={}",
+            layout.virtio_base, layout.virtio_stride_bytes, layout.virtio_count
+        ));
+        let places = Places {
+            kernel: Some(image.display().to_string()),
+            append: append.clone(),
+            ..Places::default()
+        };
+        let facts = Facts {
+            append: Some(append),
+            kernel_entry: kernel::pvh_entry(&bytes),
+            kvm: self.launch.needs_kvm(),
+            ..Facts::default()
+        };
+        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
+        let log = self.collect(&words)?;
+        Ok(Resident {
+            log: Arc::from(log),
+            facts,
+        })
+    }
+
+    /// Starts the subject and keeps what it prints, each line with the time at which it began.
+    fn collect(&self, words: &[String]) -> Result<String, Stop> {
+        let begin = Instant::now();
+        let deadline = begin + Duration::from_millis(self.launch.answer_ms);
+        let (mut process, mut console) = Console::spawn(words, Duration::from_millis(self.launch.start_ms))?;
+        let mut log = Log::new(begin);
+        let mut buffer = [0; 4096];
+        loop {
+            match console.receive_until(&mut buffer, deadline) {
+                Ok(0) => {
+                    let shown = log.tail();
+                    let limit = self.launch.answer_ms;
+                    let text = format!("the image did not end within {limit} ms; it printed: {shown}");
+                    return Err(Broken::Timeout(text).into());
+                }
+                Ok(count) => log.push(&buffer[..count]),
+                Err(_closed) => break,
+            }
+            if LOG_BYTES_MAX < log.text.len() {
+                return Err(Broken::Transport(format!("the image printed more than {LOG_BYTES_MAX} bytes")).into());
+            }
+        }
+        log.finish();
+        let status = process.wait(EXIT_WAIT);
+        let code = status.and_then(|status| status.code());
+        if code.is_none_or(|code| !self.launch.exit.contains(&code)) && !log.text.contains(END_MARK) {
+            let end = process.end();
+            if log.text.is_empty() {
+                return Err(Broken::Start(format!("the image printed nothing: {end}")).into());
+            }
+            return Err(Broken::Crash(format!("{end}; the image printed: {}", log.tail())).into());
+        }
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        log.push(format!("# host: exit={code}\n").as_bytes());
+        Ok(log.text)
+    }
+}
+
+impl Adapter for GuestAdapter {
+    fn depth(&self) -> Depth {
+        Depth::Guest
+    }
+
+    fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    fn boot(&self, _setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+        Err(Stop::Unavailable(
+            "a resident image takes no accesses from outside".to_owned(),
+        ))
+    }
+
+    fn resident(&self, image: &str, setup: &Setup, layout: &Layout) -> Result<Resident, Stop> {
+        let key = (image.to_owned(), setup.clone(), layout.profile);
+        let slot = {
+            let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(logs.entry(key).or_default())
+        };
+        let boot = || self.boot_resident(&self.images.join(image), setup, layout);
+        slot.get_or_init(boot).clone()
+    }
+}
+
+/// Lines as they come, each with the host's time since the start.
+struct Log {
+    begin: Instant,
+    text: String,
+    line: Vec<u8>,
+    line_began: Duration,
+}
+
+impl Log {
+    fn new(begin: Instant) -> Log {
+        Log {
+            begin,
+            text: String::new(),
+            line: Vec::new(),
+            line_began: Duration::ZERO,
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let now = self.begin.elapsed();
+        for &byte in bytes {
+            if self.line.is_empty() {
+                self.line_began = now;
+            }
+            match byte {
+                b'\n' => self.finish(),
+                _ if self.line.len() < LINE_BYTES_MAX => self.line.push(byte),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the line that is open, if it has any text.
+    fn finish(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        if !line.is_empty() {
+            let (seconds, micros) = (self.line_began.as_secs(), self.line_began.subsec_micros());
+            self.text.push_str(&format!("[{seconds:4}.{micros:06}] {line}\n"));
+        }
+    }
+
+    /// The last lines, as one.
+    fn tail(&self) -> String {
+        let lines: Vec<_> = self.text.lines().rev().take(3).collect();
+        let lines: Vec<_> = lines.into_iter().rev().collect();
+        if lines.is_empty() {
+            "nothing".to_owned()
+        } else {
+            lines.join(" / ")
+        }
+    }
+}
+
+/// The port at which subject files put a debug-exit device for images.
+const DEBUG_EXIT_PORT: u16 = 0xf4;
+
+/// The image's last line.
+const END_MARK: &str = "# end";
+
+/// Longest log of one image.
+const LOG_BYTES_MAX: usize = 4 << 20;
+
+/// Longest line that is kept whole.
+const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// Longest wait for the end of a VMM whose guest asked for it.
+const EXIT_WAIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_keeps_whole_lines_with_their_times() {
+        let mut log = Log::new(Instant::now());
+        log.push(b"KTAP ver");
+        log.push(b"sion 1\r\n\nok 1");
+        log.finish();
+        let lines: Vec<_> = log.text.lines().map(|line| &line[14..]).collect();
+        assert_eq!(lines, ["KTAP version 1", "ok 1"]);
+        assert!(log.text.starts_with("[   0.0"), "{}", log.text);
+    }
+}

@@ -1,0 +1,258 @@
+//! A run from power-on to its end: what the threads share, and how it can end.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::thread;
+use std::time::Instant;
+
+use super::SetupError;
+use super::counters::Counters;
+use super::cpu::PowerOn;
+use super::interrupt::EoiRoutes;
+use super::kick::{self, Kicker};
+use super::settle::nanos;
+use super::vm::Vm;
+use crate::board::BuildError;
+use crate::board::config::Config;
+use crate::boot::pvh::{self, BootError, Entry, Payload};
+use crate::host::entropy::HostEntropy;
+use crate::host::marks::BootMarks;
+use crate::host::options::RunOptions;
+use crate::host::serial::{self, SerialOutput};
+use crate::host::signals::Signals;
+use crate::host::terminal;
+use crate::host::wake::Wake;
+use crate::machine::Machine;
+use crate::units::Nanos;
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The host's KVM.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The machine.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Nothing to run.
+    #[error("nothing to run: give a kernel with --kernel FILE")]
+    NoKernel,
+    /// More CPUs than 8-bit APIC IDs.
+    #[error("--smp {0}: at most {CPUS_MAX} CPUs run on KVM")]
+    Cpus(u16),
+    /// The kernel file.
+    #[error("--kernel '{name}': {error}")]
+    Boot {
+        /// The file as the user named it.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        error: BootError,
+    },
+    /// A file, socket or thread; the text says which.
+    #[error("{0}")]
+    Host(String),
+}
+
+impl RunError {
+    /// Whether the command line is at fault, not the host.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            RunError::NoKernel | RunError::Cpus(_) | RunError::Boot { .. } => true,
+            RunError::Build(error) => matches!(error, BuildError::Config(_)),
+            RunError::Setup(_) | RunError::Host(_) => false,
+        }
+    }
+}
+
+/// Powers the machine on and runs the guest to its end; returns the process's exit status. `started` is when the
+/// process began: boot marks count from there.
+///
+/// The guest ends the run by the debug-exit port (status `(value << 1) | 1`) or, with `no_reboot`, by a reset (0).
+/// The RTC follows virtual time, which is the host's monotonic clock here, whatever `rtc_clock` says: nothing stops a
+/// guest but its end, so both choices show the same.
+///
+/// SIGINT, SIGTERM, SIGHUP and a serial peer that hangs up end it with 0 and a line on standard error; a CPU that
+/// cannot go on ends it with 1 and a report there.
+///
+/// Everything is flushed on return and the terminal is as before, but the CPUs' threads are still there: the caller
+/// ends the process, by [`super::leave`] best.
+///
+/// # Errors
+/// [`RunError`] when the run cannot begin.
+pub fn run(config: &Config, options: &RunOptions, started: Instant) -> Result<u8, RunError> {
+    let result = start_and_wait(config, options, started);
+    terminal::restore();
+    let end = result?;
+    if let Some(message) = &end.message {
+        eprint!("{message}");
+    }
+    Ok(end.status)
+}
+
+fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Result<End, RunError> {
+    let kernel = config.kernel.clone().ok_or(RunError::NoKernel)?;
+    if CPUS_MAX < config.cpus {
+        return Err(RunError::Cpus(config.cpus));
+    }
+    let config = Config {
+        kvm: true,
+        entropy: || Box::new(HostEntropy),
+        ..config.clone()
+    };
+    let machine = Machine::new(&config)?;
+    for warning in &machine.board().warnings {
+        eprintln!("microvm: warning: {warning}");
+    }
+    let power_on = Instant::now();
+    let boot = Boot {
+        kernel: kernel.bytes,
+        initrd: config.initrd.as_ref().map(|blob| Arc::clone(&blob.bytes)),
+        command_line: machine.board().command_line.clone().unwrap_or_default().into_bytes(),
+        cpus: config.cpus,
+    };
+    let entry = boot.load(&machine).map_err(|error| RunError::Boot {
+        name: kernel.name,
+        error,
+    })?;
+    let vm = Vm::new(machine.memory(), config.cpus)?;
+    let mut cpus = Vec::new();
+    for apic_id in 0..config.cpus as u8 {
+        let (fd, state) = PowerOn::new(&vm, apic_id)?;
+        state.start(&fd, entry)?;
+        cpus.push((fd, state));
+    }
+    kick::prepare()?;
+
+    let host = |what: &'static str| move |error| RunError::Host(format!("{what}: {error}"));
+    let signals = Signals::catch().map_err(host("catch signals"))?;
+    let wake = Arc::new(Wake::new().map_err(host("create an eventfd"))?);
+    let marks = options
+        .boot_marks
+        .as_deref()
+        .map(|path| BootMarks::create(path, started));
+    let marks = marks.transpose().map_err(RunError::Host)?;
+    let (output, input) = serial::open(&options.serial, Arc::clone(&wake)).map_err(RunError::Host)?;
+    vm.set_clock(Nanos(nanos(power_on.elapsed())))?;
+
+    let shared = Arc::new(Shared {
+        counters: Counters::new(machine.board()),
+        machine: Mutex::new(machine),
+        vm,
+        boot,
+        entry,
+        power_on,
+        no_reboot: options.no_reboot,
+        output,
+        marks: Mutex::new(marks),
+        wake,
+        timer: AtomicU64::new(u64::MAX),
+        input_waits: AtomicBool::new(false),
+        pic_waits: AtomicBool::new(false),
+        eoi_routes: Mutex::default(),
+        kickers: cpus.iter().map(|_| OnceLock::new()).collect(),
+        reset: AtomicBool::new(false),
+        meeting: Barrier::new(cpus.len()),
+        end: OnceLock::new(),
+    });
+    for (fd, state) in cpus {
+        let shared = Arc::clone(&shared);
+        let thread = thread::Builder::new().name(format!("cpu {}", state.apic_id));
+        thread
+            .spawn(move || shared.cpu_thread(fd, &state))
+            .map_err(host("start a CPU's thread"))?;
+    }
+    shared.wait(&signals, input);
+    Ok(shared.finish())
+}
+
+/// Everything the threads share.
+pub(super) struct Shared {
+    pub(super) machine: Mutex<Machine>,
+    pub(super) vm: Vm,
+    pub(super) boot: Boot,
+    pub(super) entry: Entry,
+    pub(super) power_on: Instant,
+    pub(super) no_reboot: bool,
+    pub(super) counters: Counters,
+    pub(super) output: SerialOutput,
+    pub(super) marks: Mutex<Option<BootMarks>>,
+    /// Wakes the waiting thread.
+    pub(super) wake: Arc<Wake>,
+    /// When the waiting thread wakes by itself, in virtual nanoseconds.
+    pub(super) timer: AtomicU64,
+    /// Typed bytes wait for room in the port.
+    pub(super) input_waits: AtomicBool,
+    /// The PIC has an interrupt for the boot CPU.
+    pub(super) pic_waits: AtomicBool,
+    pub(super) eoi_routes: Mutex<EoiRoutes>,
+    pub(super) kickers: Vec<OnceLock<Kicker>>,
+    /// All CPUs are to meet for a reset.
+    pub(super) reset: AtomicBool,
+    pub(super) meeting: Barrier,
+    pub(super) end: OnceLock<End>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// One word for the boot-marks file.
+    pub(super) reason: &'static str,
+    pub(super) status: u8,
+    /// For standard error, with its newline.
+    pub(super) message: Option<String>,
+}
+
+/// What is put into memory at every power-on and reset.
+pub(super) struct Boot {
+    kernel: Arc<[u8]>,
+    initrd: Option<Arc<[u8]>>,
+    command_line: Vec<u8>,
+    cpus: u16,
+}
+
+impl Boot {
+    pub(super) fn load(&self, machine: &Machine) -> Result<Entry, BootError> {
+        let payload = Payload {
+            kernel: &self.kernel,
+            initrd: self.initrd.as_deref(),
+            command_line: &self.command_line,
+            cpus: self.cpus,
+            e820: &machine.board().e820,
+        };
+        pvh::load(machine.memory(), &payload)
+    }
+}
+
+impl End {
+    pub(super) fn guest(reason: &'static str, status: u8) -> End {
+        End {
+            reason,
+            status,
+            message: None,
+        }
+    }
+
+    pub(super) fn outside(reason: &'static str, message: String) -> End {
+        End {
+            reason,
+            status: 0,
+            message: Some(message),
+        }
+    }
+
+    pub(super) fn hung_up() -> End {
+        End::outside("serial-gone", "microvm: the serial port's peer hung up\n".into())
+    }
+
+    pub(super) fn failure(message: String) -> End {
+        End {
+            reason: "failure",
+            status: 1,
+            message: Some(message),
+        }
+    }
+}
+
+/// APIC IDs of 8 bits, less the broadcast ID.
+const CPUS_MAX: u16 = 255;

@@ -1,0 +1,114 @@
+//! The waiting thread: deadlines, typed bytes, signals, and the end.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::run::{End, Shared};
+use super::settle::{nanos, serial_room};
+use crate::chip::serial::FIFO_LENGTH;
+use crate::host::serial::{Input, SerialInput};
+use crate::host::signals::Signals;
+use crate::units::Nanos;
+
+/// Bytes read from the host that the serial port has not taken yet: `start..end` of them.
+#[derive(Default)]
+struct Typed {
+    bytes: [u8; FIFO_LENGTH],
+    start: usize,
+    end: usize,
+}
+
+impl Shared {
+    /// Waits for deadlines, typed bytes and signals until the run ends.
+    pub(super) fn wait(&self, signals: &Signals, mut input: Option<SerialInput>) {
+        let mut typed = Typed::default();
+        while self.end.get().is_none() {
+            let (timeout, room) = self.prepare_to_wait(&mut typed);
+            let mut fds = vec![
+                PollFd::new(signals, PollFlags::IN),
+                PollFd::new(&*self.wake, PollFlags::IN),
+            ];
+            let input_at = fds.len();
+            if let Some(input) = input.as_ref().filter(|_| room) {
+                fds.push(PollFd::new(input, PollFlags::IN));
+            }
+            let output_at = fds.len();
+            if let Some(output) = self.output.fd() {
+                // Asks for nothing and still learns of the other end's disappearance.
+                fds.push(PollFd::from_borrowed_fd(output, PollFlags::empty()));
+            }
+            let _interrupted_is_looked_at_below = poll(&mut fds, timeout.as_ref());
+            let happened = |index: usize| fds.get(index).map_or(PollFlags::empty(), PollFd::revents);
+            let readable = input_at != output_at && !happened(input_at).is_empty();
+            let hung_up = !happened(output_at).is_empty();
+            drop(fds);
+
+            self.wake.lower();
+            if let Some(signal) = signals.received() {
+                self.end(End::outside("signal", format!("microvm: ended by signal {signal}\n")));
+            }
+            if readable && let Some(from) = &mut input {
+                match from.read(&mut typed.bytes) {
+                    Input::Bytes(count) => (typed.start, typed.end) = (0, count),
+                    Input::Later => {}
+                    Input::End if from.ends_peer() => self.end(End::hung_up()),
+                    Input::End => input = None,
+                }
+            }
+            if hung_up || self.output.is_gone() {
+                self.end(End::hung_up());
+            }
+        }
+    }
+
+    /// Lets due deadlines happen and hands over what was typed as far as the port takes it. Returns how long to wait at
+    /// most, and whether to read more.
+    fn prepare_to_wait(&self, typed: &mut Typed) -> (Option<Timespec>, bool) {
+        let mut machine = self.machine_now();
+        let waiting = &typed.bytes[typed.start..typed.end];
+        typed.start += machine.with_board(|board, ctx| match &mut board.serial {
+            Some(serial) => serial.receive(waiting, ctx),
+            None => 0,
+        });
+        // What settle would raise the flag for is looked at here.
+        self.timer.store(0, Ordering::SeqCst);
+        self.input_waits.store(false, Ordering::SeqCst);
+        self.settle(&mut machine);
+        let room = serial_room(&machine) != 0;
+        self.input_waits.store(!room, Ordering::SeqCst);
+        let deadline = machine.deadline();
+        self.timer
+            .store(deadline.map_or(u64::MAX, |deadline| deadline.0), Ordering::SeqCst);
+        let timeout = deadline.map(|deadline| {
+            let wait = deadline.0.saturating_sub(nanos(self.power_on.elapsed()));
+            Timespec {
+                tv_sec: (wait / Nanos::SECOND.0) as i64,
+                tv_nsec: (wait % Nanos::SECOND.0) as i64,
+            }
+        });
+        (timeout, room && typed.start == typed.end)
+    }
+
+    /// Flushes everything a finished run leaves behind.
+    pub(super) fn finish(&self) -> End {
+        let mut end = self.end.get().cloned().expect("wait returns once the run has ended");
+        let waiting = self.output.drain(DRAIN_LIMIT) as u64;
+        let lost = self.output.dropped_bytes() + if self.output.is_gone() { 0 } else { waiting };
+        if lost != 0 {
+            let text = format!("microvm: {lost} bytes of serial output were not taken and are lost\n");
+            end.message = Some(end.message.unwrap_or_default() + &text);
+        }
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(marks) = marks.as_mut() {
+            let (exits, devices) = (self.counters.kinds_json(), self.counters.devices_json());
+            marks.end(end.reason, end.status, &exits, &devices);
+        }
+        end
+    }
+}
+
+/// How long the host may take none of the serial output left at the end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
