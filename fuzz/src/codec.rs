@@ -1,8 +1,8 @@
 //! Programs as bytes, for an engine that mutates bytes.
 //!
-//! The first byte names the set-up; then comes one action after another, each an operation byte and its arguments. Every
-//! byte string decodes to some program: numbers are taken modulo what they index, and a cut-off argument is filled up
-//! with zeros. Integers come from the front of the input, least significant byte first, so that [`encode`] can write
+//! The first byte names the set-up; then comes one action after another, each an operation byte and its arguments.
+//! Every byte string decodes to some program: numbers are taken modulo what they index, and a cut-off argument is
+//! filled up with zeros. Integers come from the front of the input, least significant byte first, so that [`encode`] can write
 //! them: `decode(encode(program)) == program` for every program that [`encode`] takes.
 //!
 //! Short forms save the engine from guessing: an address is a number in one of the target's windows, a value may be one

@@ -1,8 +1,9 @@
 //! Fuzz targets over one action type.
 //!
-//! An input is a [`program::Program`]: a set-up and actions. libFuzzer mutates its bytes ([`codec`]), people read its text
-//! (qtest lines), and conformance cases and seeds in `seeds/` are programs too. [`execution`] runs one on the reference
-//! machine and checks what must hold whatever a guest does; [`canary`] tells whether a corpus gets where it should.
+//! An input is a [`program::Program`]: a set-up and actions. libFuzzer mutates its bytes ([`codec`]), people read its
+//! text (qtest lines), and conformance cases and the programs in `seeds/` are the same thing. [`execution`] runs one on
+//! the reference machine and checks what must hold whatever a guest does; [`canary`] tells whether a corpus gets where
+//! it should.
 //!
 //! Nothing here needs libFuzzer but the two small files in `fuzz_targets/`, which the feature `libfuzzer` turns on.
 

@@ -1,7 +1,7 @@
 //! Programs: a set-up and actions, as text that people read.
 //!
-//! The text is one line for each action in qtest's own form, after a line `setup NAME`. Empty lines and what follows `#`
-//! count for nothing; so does an answer after `->`, so that the output of a replay is a program again.
+//! The text is one line for each action in qtest's own form, after a line `setup NAME`. Empty lines and what follows
+//! `#` count for nothing; so does an answer after `->`, so that the output of a replay is a program again.
 
 use conformance::program::{Action, ParseError};
 

@@ -1,8 +1,8 @@
 //! Seeds: programs that a campaign starts from.
 //!
-//! Two sources, both readable: the programs in `seeds/TARGET/*.txt`, and the cases of the conformance suite that are about
-//! the target's device, run in process with their accesses taken down. The latter are never stored: they are as new as
-//! the cases.
+//! Two sources, both readable: the programs in `seeds/TARGET/*.txt`, and the cases of the conformance suite that are
+//! about the target's device, run in process with their accesses taken down. The latter are never stored: they are as
+//! new as the cases.
 
 use std::fs;
 use std::io;

@@ -25,7 +25,8 @@ pub static FW_CFG: Target = Target {
         },
         Setup {
             name: "files",
-            options: "--machine microvm,pit=off,pic=off,rtc=off,isa-serial=off -m 5M (and 28 files opt/00, opt/01 ..., of 37 bytes times their number)",
+            options: "--machine microvm,pit=off,pic=off,rtc=off,isa-serial=off -m 5M \
+                      (and 28 files opt/00, opt/01 ..., of 37 bytes times their number)",
             config: with_files,
         },
         Setup {
@@ -151,10 +152,11 @@ fn guard(machine: &Machine, action: &Action) -> Option<Vec<Range<u64>>> {
 
 /// `length` addresses from `from` on; they go on at 0 after the last one.
 fn ring_of_addresses(from: u64, length: u64) -> Vec<Range<u64>> {
-    match from.checked_add(length) {
-        Some(end) => vec![from..end],
-        None => vec![from..u64::MAX, 0..from.wrapping_add(length)],
-    }
+    let wrapped = match from.checked_add(length) {
+        Some(_) => 0,
+        None => from.wrapping_add(length),
+    };
+    vec![from..from.saturating_add(length), 0..wrapped]
 }
 
 #[derive(Default)]
@@ -176,14 +178,14 @@ impl Watch for FwCfgWatch {
             reached("directory-walked");
         }
         match action {
-            Action::PortRead { .. } if KEY_FILE_FIRST <= key && key < KEY_FILE_END && self.offset < offset => {
+            Action::PortRead { .. } if FILE_KEYS.contains(&key) && self.offset < offset => {
                 reached("file-read");
             }
             Action::PortWrite {
                 port: PORT_SELECTOR,
                 width: Width::Word,
                 value,
-            } if KEY_FILE_END <= u64::from(value & 0x3fff) => reached("selector-out-of-range"),
+            } if FILE_KEYS.end <= u64::from(value & 0x3fff) => reached("selector-out-of-range"),
             _ => {}
         }
         let Some(transfer) = &self.transfer else {
@@ -228,8 +230,8 @@ fn hex(machine: &Machine, field: &str) -> u64 {
 const PORT_SELECTOR: u16 = 0x510;
 const PORT_DMA: u16 = 0x514;
 const KEY_FILE_DIR: u64 = 0x19;
-const KEY_FILE_FIRST: u64 = 0x20;
-const KEY_FILE_END: u64 = 0x40;
+/// Keys that files can have.
+const FILE_KEYS: Range<u64> = 0x20..0x40;
 
 /// Files beside the machine's own, so that the directory is full.
 const FILES: usize = 28;

@@ -21,12 +21,14 @@ pub static VIRTIO_MMIO: Target = Target {
     setups: &[
         Setup {
             name: "modern",
-            options: "--machine microvm,virtio-mmio=modern,pit=off,pic=off,rtc=off,isa-serial=off -m 5M --device virtio-rng --device virtio-rng",
+            options: "--machine microvm,virtio-mmio=modern,pit=off,pic=off,rtc=off,isa-serial=off -m 5M \
+                      --device virtio-rng --device virtio-rng",
             config: || config(true),
         },
         Setup {
             name: "legacy",
-            options: "--machine microvm,virtio-mmio=legacy,pit=off,pic=off,rtc=off,isa-serial=off -m 5M --device virtio-rng --device virtio-rng",
+            options: "--machine microvm,virtio-mmio=legacy,pit=off,pic=off,rtc=off,isa-serial=off -m 5M \
+                      --device virtio-rng --device virtio-rng",
             config: || config(false),
         },
     ],
