@@ -2,8 +2,8 @@
 //!
 //! The first byte names the set-up; then comes one action after another, each an operation byte and its arguments.
 //! Every byte string decodes to some program: numbers are taken modulo what they index, and a cut-off argument is
-//! filled up with zeros. Integers come from the front of the input, least significant byte first, so that [`encode`] can write
-//! them: `decode(encode(program)) == program` for every program that [`encode`] takes.
+//! filled up with zeros. Integers come from the front of the input, least significant byte first, so that [`encode`]
+//! can write them: `decode(encode(program)) == program` for every program that [`encode`] takes.
 //!
 //! Short forms save the engine from guessing: an address is a number in one of the target's windows, a value may be one
 //! byte or an address in scratch RAM, and the structure that the device reads has its fields apart. The absolute forms
