@@ -1,0 +1,284 @@
+//! `fuzzer`: what a campaign needs around libFuzzer, without libFuzzer: seeds, canaries, replays.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use conformance::program::Action;
+use fuzz::canary::{self, Tally};
+use fuzz::codec;
+use fuzz::execution::{self, Answer, Finding, Observer};
+use fuzz::program::Program;
+use fuzz::reduce;
+use fuzz::seeds;
+use fuzz::target::Target;
+use fuzz::targets;
+use serde::Serialize;
+use vmm::machine::Machine;
+
+/// Fuzz targets: seeds, canaries and replays.
+#[derive(Parser)]
+#[command(name = "fuzzer", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Lists the targets, their set-ups and the states each one must reach.
+    List {
+        /// Names of the targets only.
+        #[arg(long)]
+        names: bool,
+    },
+    /// Writes a target's seeds, encoded, into a folder; it is made when it is not there.
+    Seeds {
+        /// The target.
+        target: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Replays a corpus and counts which states it reaches; fails when one is missed.
+    Canaries {
+        /// The target.
+        target: String,
+        /// Folder of inputs.
+        folder: PathBuf,
+        /// Also writes what was counted as JSON.
+        #[arg(long)]
+        report: Option<PathBuf>,
+        /// A number for the report, measured by the campaign: `executions_per_second=12345`.
+        #[arg(long = "measured", value_parser = measured)]
+        measured: Vec<(String, u64)>,
+    },
+    /// Runs an input and prints it as a program with the reference's answers.
+    Replay {
+        /// The target.
+        target: String,
+        /// The input: bytes, or a program as text in a file `*.txt`.
+        file: PathBuf,
+    },
+    /// Prints an input as a program.
+    Show {
+        /// The target.
+        target: String,
+        /// The input: bytes, or a program as text in a file `*.txt`.
+        file: PathBuf,
+    },
+    /// Leaves out of an input what its finding does not need, and prints the rest as a program.
+    Min {
+        /// The target.
+        target: String,
+        /// The input: bytes, or a program as text in a file `*.txt`.
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("fuzzer: {error}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// False when something was found or missed; an error when the question made no sense.
+fn run(verb: &Verb) -> Result<bool, String> {
+    match verb {
+        Verb::List { names: true } => print(&targets::ALL.map(|target| format!("{}\n", target.name)).concat()),
+        Verb::List { names: false } => print(&list()),
+        Verb::Seeds { target, folder } => write_seeds(find(target)?, folder),
+        Verb::Canaries {
+            target,
+            folder,
+            report,
+            measured,
+        } => canaries(find(target)?, folder, report.as_deref(), measured),
+        Verb::Replay { target, file } => {
+            let target = find(target)?;
+            replay(target, &read(target, file)?)
+        }
+        Verb::Show { target, file } => {
+            let target = find(target)?;
+            print(&read(target, file)?.text(target))
+        }
+        Verb::Min { target, file } => {
+            let target = find(target)?;
+            shorten(target, &read(target, file)?)
+        }
+    }
+}
+
+fn list() -> String {
+    let mut text = String::new();
+    for target in targets::ALL {
+        let setups: Vec<&str> = target.setups.iter().map(|setup| setup.name).collect();
+        text.push_str(&format!("{}: {}\n", target.name, target.title));
+        text.push_str(&format!("  setups: {}\n", setups.join(", ")));
+        for canary in target.canaries {
+            text.push_str(&format!("  {:<22} {}\n", canary.name, canary.meaning));
+        }
+    }
+    text
+}
+
+fn write_seeds(target: &Target, folder: &Path) -> Result<bool, String> {
+    let all = seeds::all(target).map_err(|error| error.to_string())?;
+    fs::create_dir_all(folder).map_err(|error| format!("create {}: {error}", folder.display()))?;
+    for (name, bytes) in &all {
+        let path = folder.join(name);
+        fs::write(&path, bytes).map_err(|error| format!("write {}: {error}", path.display()))?;
+    }
+    print(&format!("{} seeds of {}\n", all.len(), target.name))
+}
+
+/// The report of a campaign; its fields are stable.
+#[derive(Serialize)]
+struct Report<'a> {
+    target: &'a str,
+    measured: BTreeMap<&'a str, u64>,
+    programs: u64,
+    canaries: &'a BTreeMap<&'static str, u64>,
+    missed: Vec<&'static str>,
+    findings: Vec<String>,
+}
+
+fn canaries(target: &Target, folder: &Path, report: Option<&Path>, measured: &[(String, u64)]) -> Result<bool, String> {
+    let mut paths = Vec::new();
+    let fail = |error: io::Error| format!("read {}: {error}", folder.display());
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        paths.push(entry.map_err(fail)?.path());
+    }
+    paths.sort();
+    let mut tally = Tally::new(target);
+    let mut findings = Vec::new();
+    for path in paths.iter().filter(|path| path.is_file()) {
+        if let Err(finding) = tally.add(target, &read(target, path)?) {
+            findings.push(format!("{}: {finding}", path.display()));
+        }
+    }
+    let missed = tally.missed();
+    let mut text = format!("{}: {} inputs reach\n", target.name, tally.programs);
+    for (name, count) in &tally.reached {
+        text.push_str(&format!("  {name:<22} {count}\n"));
+    }
+    print(&text)?;
+    if let Some(path) = report {
+        let report = Report {
+            target: target.name,
+            measured: measured.iter().map(|(name, number)| (name.as_str(), *number)).collect(),
+            programs: tally.programs,
+            canaries: &tally.reached,
+            missed: missed.clone(),
+            findings: findings.clone(),
+        };
+        let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;
+        fs::write(path, json + "\n").map_err(|error| format!("write {}: {error}", path.display()))?;
+    }
+    for finding in &findings {
+        eprintln!("{finding}");
+    }
+    if !missed.is_empty() {
+        eprintln!(
+            "{}: not reached: {}; run longer, or add a seed to fuzz/seeds/{}",
+            target.name,
+            missed.join(", "),
+            target.name
+        );
+    }
+    Ok(missed.is_empty() && findings.is_empty())
+}
+
+/// Prints every action with its answer as it happens, so that a panic comes after what led to it.
+fn replay(target: &Target, program: &Program) -> Result<bool, String> {
+    print(&program.heading(target))?;
+    let ended = execution::run(target, program, &mut Printer);
+    let reached = canary::reached(target, program);
+    let reached: Vec<String> = reached.iter().map(|(name, at)| format!("{name} at {at}")).collect();
+    print(&format!(
+        "# {} actions; reaches {}\n",
+        program.actions.len(),
+        if reached.is_empty() {
+            "no canary".to_owned()
+        } else {
+            reached.join(", ")
+        }
+    ))?;
+    match ended.and_then(|_| execution::check_program(target, program, true)) {
+        Ok(()) => print("# no finding\n"),
+        Err(finding) => print(&format!("# finding: {finding}\n")).map(|_| false),
+    }
+}
+
+fn shorten(target: &Target, program: &Program) -> Result<bool, String> {
+    panic::set_hook(Box::new(|_| {}));
+    if reduce::failure(target, program).is_none() {
+        return Err("nothing to reduce: the input shows no finding".to_owned());
+    }
+    let shorter = reduce::reduce(target, program);
+    let failure = reduce::failure(target, &shorter).unwrap_or_default();
+    print(&format!(
+        "# {failure}\n# {} of {} actions\n{}",
+        shorter.actions.len(),
+        program.actions.len(),
+        shorter.text(target)
+    ))
+}
+
+struct Printer;
+
+impl Observer for Printer {
+    fn before(&mut self, _machine: &Machine, action: &Action) {
+        let mut out = io::stdout().lock();
+        // A reader that went away is no reason to stop.
+        let _gone = write!(out, "{action}").and_then(|()| out.flush());
+    }
+
+    fn after(&mut self, _machine: &Machine, _number: usize, _action: &Action, answer: &Answer) -> Result<(), Finding> {
+        let _gone = writeln!(io::stdout(), "{answer}");
+        Ok(())
+    }
+}
+
+fn find(name: &str) -> Result<&'static Target, String> {
+    targets::by_name(name).ok_or_else(|| {
+        let names = targets::ALL.map(|target| target.name).join(", ");
+        format!("no target '{name}'; there are: {names}")
+    })
+}
+
+/// An input as bytes, or as text when its name ends in `.txt`.
+fn read(target: &Target, file: &Path) -> Result<Program, String> {
+    let bytes = fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?;
+    if file.extension().is_none_or(|extension| extension != "txt") {
+        return Ok(codec::decode(target, &bytes));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8 text", file.display()))?;
+    Program::parse(target, &text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn print(text: &str) -> Result<bool, String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(true),
+        // `| head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(format!("print: {error}")),
+    }
+}
+
+fn measured(text: &str) -> Result<(String, u64), String> {
+    let (name, number) = text.split_once('=').ok_or("wants NAME=NUMBER")?;
+    let number = number.parse().map_err(|error| format!("'{number}': {error}"))?;
+    Ok((name.to_owned(), number))
+}
+
+/// Exit code for a question that made no sense.
+const USAGE: u8 = 2;

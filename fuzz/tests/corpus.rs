@@ -1,0 +1,66 @@
+//! Every seed and a fixed set of random inputs through every target, without libFuzzer.
+
+use fuzz::canary::Tally;
+use fuzz::execution;
+use fuzz::seeds;
+use fuzz::target::Target;
+use fuzz::targets::{self, FW_CFG, VIRTIO_MMIO};
+use rstest::rstest;
+
+#[rstest]
+#[case::fw_cfg(&FW_CFG)]
+#[case::virtio_mmio(&VIRTIO_MMIO)]
+fn seeds_show_no_finding(#[case] target: &Target) {
+    let written = seeds::written(target).expect("the tree's seeds are programs");
+    for seed in written.into_iter().chain(seeds::imported(target)) {
+        let checked = execution::check_program(target, &seed.program, true);
+        assert_eq!(checked, Ok(()), "{}\n{}", seed.name, seed.program.text(target));
+    }
+}
+
+/// The programs in the tree alone reach every canary: a target whose seeds do not is one nobody knows how to drive.
+#[rstest]
+#[case::fw_cfg(&FW_CFG)]
+#[case::virtio_mmio(&VIRTIO_MMIO)]
+fn seeds_in_the_tree_reach_every_canary(#[case] target: &Target) {
+    let mut tally = Tally::new(target);
+    for seed in seeds::written(target).expect("the tree's seeds are programs") {
+        tally.add(target, &seed.program).expect("no finding");
+    }
+    assert_eq!(tally.missed(), Vec::<&str>::new());
+}
+
+#[rstest]
+#[case::fw_cfg(&FW_CFG)]
+#[case::virtio_mmio(&VIRTIO_MMIO)]
+fn random_inputs_show_no_finding(#[case] target: &Target) {
+    let mut state = SEED;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..2000 {
+        let length = next() % 256;
+        let input: Vec<u8> = (0..length).map(|_| (next() >> 32) as u8).collect();
+        fuzz::check_or_panic(target, &input);
+    }
+}
+
+#[test]
+fn targets_keep_their_limits() {
+    for target in targets::ALL {
+        assert!((1..=256).contains(&target.setups.len()), "{}", target.name);
+        assert!(target.ports.len() <= fuzz::target::WINDOWS_MAX && target.memory.len() <= fuzz::target::WINDOWS_MAX);
+        assert!(4 <= target.canaries.len(), "{}", target.name);
+        assert!(
+            target.canaries.is_sorted_by_key(|canary| canary.name),
+            "{}",
+            target.name
+        );
+    }
+    assert!(targets::ALL.is_sorted_by_key(|target| target.name));
+}
+
+const SEED: u64 = 0x6d69_6372_6f76_6d31;
