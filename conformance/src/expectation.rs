@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::case::Case;
+use crate::case::{Body, Case};
 use crate::catalog;
 use crate::machine::Depth;
 use crate::runner::{CaseResult, Plan};
@@ -142,8 +142,12 @@ impl Expectations {
                 problems.push(format!("{place} matches no case; remove it"));
                 continue;
             }
+            // A body for accesses never runs at depth guest, nor a resident image's at another.
+            let runs_at =
+                |case: &Case, depth: Depth| matches!(case.body, Body::Guest { .. }) == (depth == Depth::Guest);
+            let named = || catalog::all().filter(|case| catalog::matches(&entry.case, case.id));
             let mut lanes = plan.lanes.iter().filter(|lane| lane.subject == subject);
-            let lane_ran = lanes.any(|lane| entry.covers_lane(lane));
+            let lane_ran = lanes.any(|lane| entry.covers_lane(lane) && named().any(|case| runs_at(case, lane.depth)));
             let matched = results
                 .iter()
                 .any(|result| entry.covers(result, &plan.lanes[result.lane]));

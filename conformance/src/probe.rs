@@ -24,6 +24,8 @@ pub struct Record {
     pub mismatches: Vec<Mismatch>,
     /// What was observed where the documents leave a choice.
     pub notes: Vec<String>,
+    /// Marks of a boot, with the host's time since the subject's start in microseconds.
+    pub marks: Vec<(String, u64)>,
     /// Accesses and answers as text, [`TRANSCRIPT_LINES_MAX`] lines at most.
     pub transcript: Vec<String>,
     /// Number of accesses.
@@ -335,6 +337,11 @@ impl<'a> Probe<'a> {
     pub fn note(&mut self, what: impl Into<String>) {
         self.record.checks += 1;
         self.record.notes.push(what.into());
+    }
+
+    /// Keeps a mark of a boot for the report: the host's time since the subject's start.
+    pub fn mark(&mut self, name: &str, host_us: u64) {
+        self.record.marks.push((name.to_owned(), host_us));
     }
 
     fn log(&mut self, action: &Action, answer: Result<Option<u64>, &Stop>) {

@@ -813,9 +813,11 @@ fn ports_float(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Checks the order, and keeps each mark's host time for the report's table of boot times.
 fn tsc_in_order(p: &mut Probe<'_>) -> Result<(), Stop> {
     let report = ktap::report(p)?;
     let mut before = 0;
+    let mut stamps = Vec::new();
     for word in ["entry", "long-mode", "console", "done"] {
         p.point(format!("mark {word}"));
         let Some(mark) = report.facts("mark").find(|mark| mark.has(word)) else {
@@ -830,8 +832,31 @@ fn tsc_in_order(p: &mut Probe<'_>) -> Result<(), Stop> {
             format!("{before:#x} or later"),
         );
         before = tsc;
+        stamps.push((word, tsc));
+    }
+    let log = p.guest_log()?;
+    let host = |word: &str| ktap::host_time_us(log, &format!("# mark: {word}"));
+    if let (Some(console), Some(done)) = (host("console"), host("done")) {
+        for (mark, host_us) in host_times(&stamps, console, done) {
+            p.mark(mark, host_us);
+        }
     }
     Ok(())
+}
+
+/// Host times of all marks. Only those behind the console are printed as they come; the host time of the ones before it
+/// follows from their time stamps and the rate at which stamps and host time pass between console and done.
+fn host_times(stamps: &[(&'static str, u64)], console_us: u64, done_us: u64) -> Vec<(&'static str, u64)> {
+    let tsc_of = |word: &str| stamps.iter().find(|(mark, _)| *mark == word).map_or(0, |(_, tsc)| *tsc);
+    let (console, done) = (tsc_of("console"), tsc_of("done"));
+    let ticks = done.saturating_sub(console).max(1);
+    let span_us = done_us.saturating_sub(console_us);
+    let host_us = |tsc: u64| {
+        let before_us = u128::from(console.saturating_sub(tsc)) * u128::from(span_us) / u128::from(ticks);
+        let after_us = u128::from(tsc.saturating_sub(console)) * u128::from(span_us) / u128::from(ticks);
+        console_us.saturating_sub(before_us as u64) + after_us as u64
+    };
+    stamps.iter().map(|(mark, tsc)| (*mark, host_us(*tsc))).collect()
 }
 
 const PAGE: u64 = 0x1000;

@@ -14,7 +14,7 @@ clauses! { "pvh", DOCUMENT;
     ENTRY = "entry", "XEN_ELFNOTE_PHYS32_ENTRY",
         "The kernel is loaded and entered at the address that its PHYS32_ENTRY note names, and runs from there.";
     ENTRY_STATE = "entry-state", "machine state at the entry point",
-        "At the entry CR0 has no writeable bit set but PE, CR4 is 0, VM, IF and TF are clear, and EBX holds the start info.";
+        "At the entry CR0 has PE alone of its writeable bits, CR4 is 0, VM, IF and TF are 0, EBX has the start info.";
     START_INFO = "start-info", "hvm_start_info, magic and version",
         "The start info has the magic number 0x336ec578 and a version from 1 on, which has a memory map.";
     MODULES = "modules", "hvm_start_info, nr_modules and modlist_paddr",

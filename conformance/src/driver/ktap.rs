@@ -3,9 +3,9 @@
 //! Source: KTAP version 1 (Linux, Documentation/dev-tools/ktap.rst); the facts as `guest-images/README.md` has them:
 //! lines `# KEY: WORD... FIELD=VALUE...`.
 //!
-//! The reader is tolerant, since a log is what a console happened to show: firmware's text stands before the report, the
-//! machine may have died anywhere in it, and what is neither verdict nor fact is passed over. It never fails; what a
-//! case needs and does not find is for the case to tell.
+//! The reader is tolerant, since a log is what a console happened to show: firmware's text stands before the report,
+//! the machine may have died anywhere in it, and what is neither verdict nor fact is passed over. It never fails; what
+//! a case needs and does not find is for the case to tell.
 
 use crate::machine::Stop;
 use crate::probe::Probe;
@@ -115,7 +115,7 @@ impl Report {
                 self.cut = true;
             }
         } else if let Some(count) = line.strip_prefix("1..") {
-            self.plan = self.plan.or(count.parse().ok());
+            self.plan = self.plan.or_else(|| count.parse().ok());
         }
     }
 
@@ -152,6 +152,14 @@ impl Report {
         self.cut |= !rest.is_empty();
         self.facts.push(fact);
     }
+}
+
+/// Host time, in microseconds since the subject's start, at which a line of the log began; `text` is the line's
+/// beginning. `None` where the log carries no times or has no such line.
+pub fn host_time_us(log: &str, text: &str) -> Option<u64> {
+    let line = log.lines().find(|line| without_time(line).starts_with(text))?;
+    let (seconds, micros) = line.strip_prefix('[')?.split_once(']')?.0.trim().split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?)
 }
 
 impl Fact {

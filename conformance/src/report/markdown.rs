@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::terminal::{count, mark, rows};
+use super::terminal::{boots, count, mark, milliseconds, rows};
 use super::{Report, StandingFacts};
 use crate::verdict::Verdict;
 
@@ -97,6 +97,20 @@ fn render_to(out: &mut String, report: &Report) -> std::fmt::Result {
     for (index, lane) in report.lanes.iter().enumerate() {
         for (reason, number) in report.skips(index) {
             writeln!(out, "- {number} on {}: {}", lane.title, escape(&reason))?;
+        }
+    }
+    let boots = boots(report);
+    if let Some(first) = boots.first() {
+        writeln!(
+            out,
+            "\n## Boot\n\nHost time in ms from the subject's start to the guest's mark, one boot of each.\n"
+        )?;
+        let names: Vec<&str> = first.marks.iter().map(|(name, _)| name.as_str()).collect();
+        writeln!(out, "| subject/depth/profile | {} |", names.join(" | "))?;
+        writeln!(out, "|---|{}", "--:|".repeat(names.len()))?;
+        for boot in &boots {
+            let times: Vec<String> = boot.marks.iter().map(|(_, host_us)| milliseconds(*host_us)).collect();
+            writeln!(out, "| {} | {} |", boot.lane, times.join(" | "))?;
         }
     }
     writeln!(

@@ -136,6 +136,9 @@ pub struct Entry {
     pub mismatches: Vec<MismatchFacts>,
     /// What was observed where the documents leave a choice.
     pub notes: Vec<String>,
+    /// Marks of a boot: name, and host time since the subject's start in microseconds.
+    #[serde(default)]
+    pub marks: Vec<(String, u64)>,
     /// Accesses and answers, when the verdict is not pass or transcripts were asked for.
     pub transcript: Vec<String>,
     /// What the subject showed of itself.
@@ -418,6 +421,7 @@ fn entry(plan: &Plan, result: &CaseResult, run: &Circumstances<'_>) -> Entry {
             })
             .collect(),
         notes: record.notes.clone(),
+        marks: record.marks.clone(),
         transcript: if keep { record.transcript.clone() } else { Vec::new() },
         post_mortem: result.post_mortem.clone(),
         duration_us: result.duration.as_micros() as u64,

@@ -43,6 +43,15 @@ pub fn summary(report: &Report) -> String {
     for problem in &report.problems {
         line(&mut out, &format!("problem: {problem}"));
     }
+    let boots = boots(report);
+    if !boots.is_empty() {
+        line(
+            &mut out,
+            "one boot of each, host time in ms from the subject's start to the guest's mark:",
+        );
+        line(&mut out, &boot_table(&boots));
+        out.push('\n');
+    }
     line(&mut out, &totals_table(report));
     if let Some(seed) = report.seed {
         line(&mut out, &format!("order of running: --shuffle={seed}"));
@@ -61,6 +70,43 @@ pub fn matrix(report: &Report) -> String {
         let mut cells = vec![row.case.to_owned()];
         cells.extend(row.cells.iter().map(|cell| cell.map_or("", mark).to_owned()));
         table.add_row(cells);
+    }
+    table.to_string()
+}
+
+/// One lane's boot.
+pub(super) struct Boot<'a> {
+    pub(super) lane: &'a str,
+    pub(super) marks: &'a [(String, u64)],
+}
+
+/// The boots whose marks were kept, the first of each lane.
+pub(super) fn boots(report: &Report) -> Vec<Boot<'_>> {
+    let mut boots: Vec<Boot<'_>> = Vec::new();
+    for entry in report.results.iter().filter(|entry| !entry.marks.is_empty()) {
+        let lane = &report.lanes[entry.lane].title;
+        if !boots.iter().any(|boot| boot.lane == lane) {
+            boots.push(Boot {
+                lane,
+                marks: &entry.marks,
+            });
+        }
+    }
+    boots
+}
+
+/// Host time of a mark in milliseconds.
+pub(super) fn milliseconds(host_us: u64) -> String {
+    format!("{:.1}", host_us as f64 / 1000.0)
+}
+
+fn boot_table(boots: &[Boot<'_>]) -> String {
+    let mut table = table();
+    let names = boots.first().map_or(&[][..], |boot| boot.marks);
+    table.set_header(std::iter::once("subject/depth/profile").chain(names.iter().map(|(name, _)| name.as_str())));
+    for boot in boots {
+        let times = boot.marks.iter().map(|(_, host_us)| milliseconds(*host_us));
+        table.add_row(std::iter::once(boot.lane.to_owned()).chain(times));
     }
     table.to_string()
 }

@@ -31,6 +31,7 @@ pub(crate) fn sample() -> Report {
             _ => Vec::new(),
         },
         notes: Vec::new(),
+        marks: Vec::new(),
         transcript: vec!["inb 0x70 -> 0xff".to_owned()],
         post_mortem: String::new(),
         duration_us: 1500,

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ pub struct Process {
     child: Option<Child>,
     program: String,
     stderr: Arc<Mutex<VecDeque<u8>>>,
+    /// Hangs up once standard error was read to its end.
+    stderr_end: Receiver<()>,
 }
 
 impl Process {
@@ -45,14 +47,19 @@ impl Process {
             .spawn()
             .map_err(|error| Broken::Start(format!("run '{program}': {error}")))?;
         let stderr = Arc::new(Mutex::new(VecDeque::new()));
+        let (reading, stderr_end) = channel::<()>();
         if let Some(pipe) = child.stderr.take() {
             let tail = Arc::clone(&stderr);
-            thread::spawn(move || keep_tail(pipe, &tail));
+            thread::spawn(move || {
+                keep_tail(pipe, &tail);
+                drop(reading);
+            });
         }
         Ok(Process {
             child: Some(child),
             program: program.clone(),
             stderr,
+            stderr_end,
         })
     }
 
@@ -82,8 +89,8 @@ impl Process {
             Some(status) => format!("'{program}' ended with {status}"),
             None => format!("'{program}' closed the channel but still runs"),
         };
-        // The reader of standard error may be a moment behind the end.
-        thread::sleep(STDERR_WAIT);
+        // The reader of standard error may be a moment behind the end; a grandchild may hold it open for ever.
+        let _end_or_late = self.stderr_end.recv_timeout(STDERR_WAIT);
         let stderr = self.stderr();
         match stderr.lines().rfind(|line| !line.trim().is_empty()) {
             Some(line) => format!("{end}; last words: {}", line.trim()),
@@ -169,7 +176,7 @@ pub const STDERR_BYTES_MAX: usize = 16 << 10;
 const END_WAIT: Duration = Duration::from_millis(500);
 
 /// Longest that the last bytes of standard error are behind.
-const STDERR_WAIT: Duration = Duration::from_millis(5);
+const STDERR_WAIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -190,7 +197,7 @@ mod tests {
     fn flood_on_standard_error_is_cut() {
         let mut process = shell("yes complaint | head -c 300000 >&2; echo end >&2");
         process.wait(Duration::from_secs(10)).expect("ends");
-        thread::sleep(Duration::from_millis(50));
+        process.end();
         let kept = process.stderr();
         assert!(kept.len() <= STDERR_BYTES_MAX, "{}", kept.len());
         assert!(kept.ends_with("end\n"));

@@ -76,7 +76,7 @@ fn periodic_flag_is_looked_for_where_the_divider_counts(#[case] register: &str, 
     let report = |a: &str| {
         log(case)
             .replace("a=0x26", a)
-            .replace("c=0x0 ", &format!("{register} "))
+            .replace("c=0x10 ", &format!("{register} "))
     };
     assert_eq!(is_met(&judge(case, &report("a=0x26"))), met);
     assert_eq!(is_met(&judge(case, &report("a=0xa6"))), met);
@@ -279,7 +279,6 @@ const DOCTORED: &[(&str, &str, &str)] = &[
     ("boot/rtc/memory-size", "index=0x5d value=0x0", "index=0x5d value=0x1"),
     ("boot/rtc/memory-size", "index=0x5c value=0x80", "index=0x5c value=0x0"),
     ("boot/rtc/memory-size", "# cmos: index=0x34", "# cmos: index=0x36"),
-    ("boot/rtc/periodic-flag", "c=0x0 d", "c=0x10 d"),
     ("boot/rtc/time", "minute=0x59", "minute=0x49"),
     ("boot/rtc/time", "century=0x20", "century=0x19"),
     ("boot/rtc/time", "year=0x20", "year=0x1a"),
@@ -369,7 +368,12 @@ fn every_change_is_noticed_by_its_case() {
 
 #[test]
 fn every_case_is_shown_to_notice_something() {
-    let shown: BTreeSet<_> = DOCTORED.iter().map(|(id, _, _)| *id).collect();
+    // What QEMU does not meet has a test of its own.
+    let shown: BTreeSet<_> = DOCTORED
+        .iter()
+        .map(|(id, _, _)| *id)
+        .chain(KNOWN.iter().copied())
+        .collect();
     let cases: BTreeSet<_> = CASES.iter().map(|case| case.id).collect();
     assert_eq!(shown, cases);
 }
