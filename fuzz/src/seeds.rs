@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use conformance::case::{Body, Case};
@@ -145,8 +146,8 @@ fn import(target: &Target, case: &Case) -> Option<Seed> {
     let setup = target.setup((target.setup_of)(&case.setup)?)?;
     let mut machine = InProcessAdapter.boot(&case.setup, &MICROVM_2019).ok()?;
     let mut probe = Probe::new(machine.as_mut(), &MICROVM_2019, &case.setup);
-    // How the case ends is the suite's business.
-    let _verdict = body(&mut probe);
+    // How the case ends is the suite's business; where the machine panics under it, a campaign will find that.
+    let _verdict = panic::catch_unwind(AssertUnwindSafe(|| body(&mut probe)));
     let mut program = Program {
         setup,
         actions: Vec::new(),
