@@ -6,14 +6,16 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::board::BuildError;
-use crate::board::config::{BOOT_MARK_PORT, Blob, Config, DeviceConfig, DeviceKind, OnOffAuto, round_ram};
+use crate::board::config::{BOOT_MARK_PORT, Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
 use crate::board::profile::Profile;
+use crate::host::disk::HostDisk;
 use crate::host::options::{RtcClock, RunOptions, SerialTo};
 
 mod values;
@@ -72,7 +74,8 @@ pub struct MachineArgs {
     /// Option ROM to offer to a firmware by fw_cfg as genroms/NAME (qtest and inspect).
     #[arg(long, value_name = "FILE")]
     pub option_rom: Vec<PathBuf>,
-    /// virtio device; the first goes to the last transport: virtio-rng[,bus=virtio-mmio-bus.N].
+    /// virtio device; the first goes to the last transport: virtio-rng or virtio-blk,file=FILE[,readonly=on], each
+    /// [,bus=virtio-mmio-bus.N].
     #[arg(long, value_name = "KIND[,OPTION=VALUE]...")]
     pub device: Vec<String>,
     /// Port whose written value ends the VMM with status (value << 1) | 1, as QEMU's isa-debug-exit.
@@ -461,22 +464,24 @@ fn rtc_config(rtc: &Pairs, default: RtcDefault, config: &mut Config) -> Result<R
 fn device_config(text: &str) -> Result<DeviceConfig, CliError> {
     let pairs = Pairs::parse("--device", text)?;
     let mut pairs_left = pairs.iter();
-    let kind = match pairs_left.next() {
-        Some(("virtio-rng", None)) => DeviceKind::Rng,
-        Some((name @ ("virtio-blk" | "virtio-net" | "virtio-console"), None)) => {
+    let name = match pairs_left.next() {
+        Some((name @ ("virtio-rng" | "virtio-blk"), None)) => name,
+        Some((name @ ("virtio-net" | "virtio-console"), None)) => {
             return Err(CliError::Usage(format!(
-                "--device '{name}': this device is not offered yet; there is virtio-rng"
+                "--device '{name}': this device is not offered yet; there are virtio-rng and virtio-blk"
             )));
         }
         _ => {
             return Err(CliError::Usage(format!(
-                "--device '{text}': unknown device; there is virtio-rng"
+                "--device '{text}': unknown device; there are virtio-rng and virtio-blk"
             )));
         }
     };
-    let mut transport = None;
+    let (mut transport, mut file, mut read_only) = (None, None, false);
     for (key, value) in pairs_left {
         match (key, value) {
+            ("file", Some(path)) if name == "virtio-blk" => file = Some(path),
+            ("readonly", Some(value)) if name == "virtio-blk" => read_only = pairs.on_off(key, value)?,
             ("bus", Some(name)) => {
                 let index = name
                     .strip_prefix("virtio-mmio-bus.")
@@ -484,13 +489,36 @@ fn device_config(text: &str) -> Result<DeviceConfig, CliError> {
                 transport = Some(index.ok_or_else(|| pairs.bad("bus", name, "is virtio-mmio-bus.N"))?);
             }
             _ => {
+                let options = match name {
+                    "virtio-blk" => "there are file=FILE, readonly=on|off and bus=virtio-mmio-bus.N",
+                    _ => "there is bus=virtio-mmio-bus.N",
+                };
                 return Err(CliError::Usage(format!(
-                    "--device '{text}': '{key}' is not understood; there is bus=virtio-mmio-bus.N"
+                    "--device '{text}': '{key}' is not understood; {options}"
                 )));
             }
         }
     }
+    let kind = match (name, file) {
+        ("virtio-blk", Some(path)) => DeviceKind::Blk(disk(path, read_only)?),
+        ("virtio-blk", None) => {
+            return Err(CliError::Usage(format!(
+                "--device '{text}': a block device needs its disk image; add file=FILE"
+            )));
+        }
+        _ => DeviceKind::Rng,
+    };
     Ok(DeviceConfig { kind, transport })
+}
+
+fn disk(path: &str, read_only: bool) -> Result<DiskConfig, CliError> {
+    let disk = HostDisk::open(Path::new(path), read_only)
+        .map_err(|problem| CliError::Failed(format!("--device virtio-blk,file='{path}': {problem}")))?;
+    Ok(DiskConfig {
+        name: path.to_owned(),
+        read_only,
+        open: Arc::new(move || Box::new(disk.clone())),
+    })
 }
 
 fn fw_cfg_file(text: &str) -> Result<(String, Vec<u8>), CliError> {

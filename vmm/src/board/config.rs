@@ -1,8 +1,10 @@
 //! What a user asks of a machine, with the defaults of its profile.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::profile::{MICROVM_2019, Profile};
+use crate::virtio::blk::Disk;
 use crate::virtio::rng::{Entropy, Xorshift};
 
 /// Everything that decides what a machine is. Files are already read: nothing below the front ends opens one.
@@ -75,11 +77,11 @@ pub struct Blob {
     /// Name as the user gave it, for messages.
     pub name: String,
     /// Contents.
-    pub bytes: std::sync::Arc<[u8]>,
+    pub bytes: Arc<[u8]>,
 }
 
 /// One virtio device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct DeviceConfig {
     /// What it is.
     pub kind: DeviceKind,
@@ -88,17 +90,41 @@ pub struct DeviceConfig {
 }
 
 /// The kinds of virtio devices that exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum DeviceKind {
     /// Entropy source.
     Rng,
+    /// Block device.
+    Blk(DiskConfig),
+}
+
+/// The disk of a block device.
+#[derive(Clone)]
+pub struct DiskConfig {
+    /// Name as the user gave it, for messages.
+    pub name: String,
+    /// Whether the driver may only read.
+    pub read_only: bool,
+    /// Gives each machine of this configuration its disk: a copy in memory, or the same file. A front end has opened
+    /// it; nothing can fail any more.
+    pub open: Arc<dyn Fn() -> Box<dyn Disk> + Send + Sync>,
 }
 
 impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeviceKind::Rng => f.write_str("virtio-rng"),
+            DeviceKind::Blk(_) => f.write_str("virtio-blk"),
         }
+    }
+}
+
+impl fmt::Debug for DiskConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskConfig")
+            .field("name", &self.name)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::device::Device;
 use crate::irq::Line;
 use crate::memory::{MapError, Memory};
 use crate::virtio::VirtioDevice;
+use crate::virtio::blk::{Blk, BlkConfig};
 use crate::virtio::mmio::{TransportConfig, VirtioMmio};
 use crate::virtio::rng::Rng;
 
@@ -309,8 +310,15 @@ fn transports(config: &Config, places: &[Place], devices: &[Option<usize>]) -> V
 }
 
 fn backend(config: &Config, device: &DeviceConfig) -> Box<dyn VirtioDevice> {
-    match device.kind {
+    match &device.kind {
         DeviceKind::Rng => Box::new(Rng::new((config.entropy)())),
+        DeviceKind::Blk(disk) => {
+            let blk = BlkConfig {
+                read_only: disk.read_only,
+                queue_size: config.profile.virtio_blk_queue_size,
+            };
+            Box::new(Blk::new(blk, (disk.open)()))
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Profile {
     pub virtio_modern: bool,
     /// What SHMLenLow and SHMLenHigh read on version 1, which does not have them.
     pub virtio_legacy_shm_len: u32,
+    /// Size of a block device's queue for a driver that chooses none; `seg_max` is 2 less.
+    pub virtio_blk_queue_size: u16,
     /// Where RAM splits around the hole below 4 GiB.
     pub ram_split: RamSplit,
     /// Whether fw_cfg has the legacy e820 reservation table under key 0x8003.
@@ -63,6 +65,7 @@ pub static MICROVM_2019: Profile = Profile {
     virtio_gsi: 5,
     virtio_modern: false,
     virtio_legacy_shm_len: 0,
+    virtio_blk_queue_size: 128,
     ram_split: RamSplit {
         whole_below_bytes: 0xb000_0000,
         low_bytes: 0x8000_0000,
@@ -83,6 +86,7 @@ pub static QEMU_7_2: Profile = Profile {
     virtio_gsi: 5,
     virtio_modern: false,
     virtio_legacy_shm_len: u32::MAX,
+    virtio_blk_queue_size: 256,
     ram_split: RamSplit {
         whole_below_bytes: 0xc000_0001,
         low_bytes: 0xc000_0000,

@@ -32,7 +32,7 @@ pub fn assign(profile: &Profile, devices: &[DeviceConfig]) -> Result<Vec<Option<
     let mut transports = vec![None; usize::from(profile.virtio_count)];
     let last = profile.virtio_count.saturating_sub(1);
     for (device, config) in devices.iter().enumerate() {
-        let kind = config.kind;
+        let kind = &config.kind;
         let index = match config.transport {
             Some(bus) => {
                 let index = usize::from(bus);

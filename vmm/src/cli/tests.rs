@@ -82,8 +82,21 @@ fn wrong_values_name_option_value_and_fix() {
             "--rtc clock=host: qtest knows virtual time only; write clock=vm or drop it",
         ),
         (
-            ["--device", "virtio-blk,file=x"],
-            "--device 'virtio-blk': this device is not offered yet; there is virtio-rng",
+            ["--device", "virtio-net"],
+            "--device 'virtio-net': this device is not offered yet; there are virtio-rng and virtio-blk",
+        ),
+        (
+            ["--device", "virtio-blk,readonly=on"],
+            "--device 'virtio-blk,readonly=on': a block device needs its disk image; add file=FILE",
+        ),
+        (
+            ["--device", "virtio-blk,file=x,cache=none"],
+            "--device 'virtio-blk,file=x,cache=none': 'cache' is not understood; there are file=FILE, readonly=on|off \
+             and bus=virtio-mmio-bus.N",
+        ),
+        (
+            ["--device", "virtio-rng,file=x"],
+            "--device 'virtio-rng,file=x': 'file' is not understood; there is bus=virtio-mmio-bus.N",
         ),
         (
             ["--device", "virtio-rng,bus=pci.0"],

@@ -1,5 +1,6 @@
 //! The outside world: what only a running VMM needs and no device may know.
 
+pub mod disk;
 pub mod entropy;
 pub mod marks;
 pub mod options;

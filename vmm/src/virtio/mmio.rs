@@ -323,6 +323,7 @@ impl VirtioMmio {
         if self.config.modern && !state.status & value & status::FEATURES_OK != 0 {
             if state.driver_features & !offered == 0 && !state.driver_features_beyond {
                 state.features = state.driver_features;
+                backend.features_ok(state.features);
             } else {
                 value &= !status::FEATURES_OK;
             }

@@ -8,6 +8,7 @@
 
 use crate::inspect::Inspector;
 
+pub mod blk;
 pub mod mmio;
 pub mod queue;
 pub mod rng;
@@ -43,6 +44,9 @@ pub trait VirtioDevice: Send {
 
     /// The driver wrote `data` (1, 2 or 4 bytes) at `offset`, which lies wholly inside [`VirtioDevice::config`].
     fn config_write(&mut self, _offset: usize, _data: &[u8]) {}
+
+    /// Version 2: the driver has accepted `features` and FEATURES_OK was set. Version 1 has no such step.
+    fn features_ok(&mut self, _features: u64) {}
 
     /// The driver set DRIVER_OK after accepting `features`; requests may follow.
     fn activate(&mut self, _features: u64) {}

@@ -128,6 +128,15 @@ pub enum Broken {
     /// A buffer is not wholly in RAM.
     #[error("buffer outside RAM")]
     BufferOutsideRam,
+    /// A request's readable part is shorter than the header that every request of the device has.
+    #[error("request without a whole header")]
+    RequestHeader,
+    /// A request has no writable byte for its status.
+    #[error("request without a status byte")]
+    RequestStatus,
+    /// A request lacks data that its kind cannot be without.
+    #[error("request without its data")]
+    RequestData,
 }
 
 /// All queues of a device during one call of [`crate::virtio::VirtioDevice::process`].
@@ -335,6 +344,13 @@ impl<'a> Queues<'a> {
         }
         *budget -= 1;
         queue.pop(index, self.memory, self.features)
+    }
+
+    /// Ends this round's share of queue `index`: what is left waits for the next round.
+    pub fn end_round(&mut self, index: u16) {
+        if let Some(budget) = self.budgets.get_mut(usize::from(index)) {
+            *budget = 0;
+        }
     }
 
     /// Puts a chain into its queue's used ring; `written_bytes` is how much of the writable part was filled, counted
