@@ -92,7 +92,7 @@ pub struct Setup {
     pub options: &'static [(&'static str, &'static str)],
     /// Transports are version 2; `false` is version 1.
     pub modern: bool,
-    /// Devices in command-line order: `virtio-rng`.
+    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`.
     pub devices: &'static [&'static str],
     /// CPUs present.
     pub cpus: u16,

@@ -13,6 +13,7 @@ mod memory_map;
 mod options;
 mod rtc;
 mod serial;
+mod virtio_blk;
 mod virtio_mmio;
 mod virtqueue;
 
@@ -30,6 +31,7 @@ pub const AREAS: &[&[Case]] = &[
     ioapic::CASES,
     virtio_mmio::CASES,
     virtqueue::CASES,
+    virtio_blk::CASES,
     boot::CASES,
 ];
 

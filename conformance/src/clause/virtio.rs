@@ -20,7 +20,7 @@ clauses! { "virtio", DOCUMENT;
     EMPTY_SLOT = "mmio-empty", "4.2.2, DeviceID",
         "DeviceID 0 means a transport without a device; it answers with MagicValue and Version all the same.";
     DEVICE_ID = "device-id", "5, Device Types",
-        "DeviceID names the type of the device; an entropy source is 4.";
+        "DeviceID names the type of the device; a block device is 2, an entropy source 4.";
     FEATURE_SELECT = "mmio-features", "4.2.2, DeviceFeatures and DeviceFeaturesSel",
         "DeviceFeatures gives the 32 feature bits that the selector chooses; bits that do not exist read 0.";
     VERSION_1_OFFERED = "version-1-offered", "6.2, VIRTIO_F_VERSION_1",
@@ -73,4 +73,32 @@ clauses! { "virtio", DOCUMENT;
         "A device that meets an error it cannot recover from should set DEVICE_NEEDS_RESET.";
     SURVIVES = "survives", "2.7 Split Virtqueues",
         "A ring that breaks the rules costs at most its own device, and a reset brings that back.";
+    USED_LENGTH = "used-length", "2.7.8.2",
+        "The device writes at least as many bytes as the used ring's length says, from the first writable buffer on.";
+    FRAMING = "framing", "2.7.4.1 Device Requirements: Message Framing",
+        "The device makes no assumptions about the particular arrangement of descriptors.";
+    RESET_QUIET = "reset-quiet", "2.4.1 Device Requirements: Device Reset",
+        "After Status reads 0 a device that was reset does not touch the queues until it is initialised again.";
+    BLK_CAPACITY = "blk-capacity", "5.2.4 Device configuration layout",
+        "The capacity is the size of the device in sectors of 512 bytes, and is always there.";
+    BLK_FLUSH_OFFERED = "blk-flush-offered", "5.2.5.2 Device Requirements: Device Initialization",
+        "A device offers VIRTIO_BLK_F_FLUSH if it offers VIRTIO_BLK_F_CONFIG_WCE.";
+    BLK_WRITEBACK = "blk-writeback", "5.2.5.2 Device Requirements: Device Initialization",
+        "If CONFIG_WCE is negotiated but FLUSH is not, the device initialises writeback to 0.";
+    BLK_PADDING = "blk-padding", "5.2.5.2 Device Requirements: Device Initialization",
+        "The device initialises the padding bytes unused0 and unused1 to 0.";
+    BLK_REQUEST = "blk-request", "5.2.6 Device Operation",
+        "A read request gets the contents of sectors, and a write request puts its data there.";
+    BLK_STATUS = "blk-status", "5.2.6 Device Operation",
+        "The status is OK for success, IOERR for a device or driver error, UNSUPP for a request unsupported by the device.";
+    BLK_ID = "blk-id", "5.2.6 Device Operation, VIRTIO_BLK_T_GET_ID",
+        "The device ID is an ASCII string of up to 20 bytes, padded with NUL.";
+    BLK_FLUSH = "blk-flush", "5.2.6.2 Device Requirements: Device Operation",
+        "A flush makes the writes stable that completed before it was sent, before it completes itself.";
+    BLK_READ_ONLY = "blk-read-only", "5.2.6.2 Device Requirements: Device Operation",
+        "A device that offers VIRTIO_BLK_F_RO fails a write request with IOERR and writes no data.";
+    BLK_FLAGS = "blk-flags", "5.2.6.2 Device Requirements: Device Operation",
+        "Unknown flags of discard and write zeroes requests, and unmap in a discard request, give UNSUPP.";
+    BLK_WRITE_ZEROES = "blk-write-zeroes", "5.2.6.2 Device Requirements: Device Operation",
+        "After a write zeroes request the sectors read as zeros, whether or not unmap was set.";
 }

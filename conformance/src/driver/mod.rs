@@ -8,4 +8,5 @@ pub mod ktap;
 pub mod ram;
 pub mod rtc;
 pub mod serial;
+pub mod virtio_blk;
 pub mod virtio_mmio;

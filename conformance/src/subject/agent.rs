@@ -8,9 +8,11 @@ use guest_protocol::{
     BYTES_MAX, CallError, Client, ErrorCode, Failure, PAYLOAD_LENGTH_MAX, PROGRAM_STEPS_MAX, PROTOCOL_VERSION, Program,
     Reply, Request, Step,
 };
+use tempfile::TempDir;
 
 use super::console::{Closed, Console};
 use super::description::{Description, Launch, Places};
+use super::disk;
 use super::kernel;
 use super::process::Process;
 use crate::case::Setup;
@@ -66,9 +68,11 @@ impl Adapter for AgentAdapter {
             return Err(Stop::Unavailable(text));
         }
         let append = setup.append.unwrap_or_default().to_owned();
+        let (folder, disks) = disk::folder_with_images(setup)?;
         let places = Places {
             kernel: Some(self.image.display().to_string()),
             append: append.clone(),
+            disks,
             ..Places::default()
         };
         let words = self.description.command_line(&self.launch, setup, layout, &places)?;
@@ -83,6 +87,7 @@ impl Adapter for AgentAdapter {
             },
             process,
             client: Client::new(console, ATTEMPTS_MAX),
+            _folder: folder,
         };
         machine.greet()?;
         let limit = Duration::from_millis(self.launch.answer_ms) / u32::from(ATTEMPTS_MAX);
@@ -95,9 +100,10 @@ struct AgentMachine {
     // Configuration, fixed at construction.
     caps: Caps,
     facts: Facts,
-    // Connections.
+    // Connections; the process goes first, so that it is dead before its folder is removed.
     process: Process,
     client: Client<Console>,
+    _folder: Option<TempDir>,
 }
 
 impl AgentMachine {

@@ -33,7 +33,8 @@ pub struct Description {
     /// Text that `{machine-options}` gets for each option of a set-up, with `{value}` in it: `pic = ",pic={value}"`.
     #[serde(default)]
     pub machine_options: BTreeMap<String, String>,
-    /// Words for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`.
+    /// Words for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`. In them `{disk}` is the
+    /// path of the device's disk image and `{device}` its number, from 0.
     #[serde(default)]
     pub devices: BTreeMap<String, Vec<String>>,
     /// Ways to start it as a process that speaks qtest.
@@ -200,6 +201,8 @@ pub struct Places {
     pub kernel: Option<String>,
     /// `{append}`.
     pub append: String,
+    /// `{disk}` of each device of the set-up that has one.
+    pub disks: Vec<Option<String>>,
 }
 
 impl Description {
@@ -319,13 +322,12 @@ impl Description {
                 words.extend(part(&arguments.append, false, "a kernel command line")?);
             }
         }
-        for device in setup.devices {
+        for (index, device) in setup.devices.iter().enumerate() {
             let device_words = self.devices.get(*device);
-            words.extend(
-                device_words
-                    .ok_or_else(|| lacks(&format!("device '{device}'")))?
-                    .clone(),
-            );
+            let device_words = device_words.ok_or_else(|| lacks(&format!("device '{device}'")))?;
+            let disk = places.disks.get(index).cloned().flatten().unwrap_or_default();
+            let filled = device_words.iter().map(|word| word.replace("{disk}", &disk));
+            words.extend(filled.map(|word| word.replace("{device}", &index.to_string())));
         }
         Ok(words)
     }
@@ -383,9 +385,11 @@ impl Description {
         ];
         let words = launch.command.iter();
         let words = words.chain(parts.into_iter().flatten().flatten());
-        for word in words.chain(self.devices.values().flatten()) {
+        let words = words.map(|word| (word, false));
+        let device_words = self.devices.values().flatten().map(|word| (word, true));
+        for (word, of_device) in words.chain(device_words) {
             for name in placeholders(word) {
-                if !PLACEHOLDERS.contains(&name) {
+                if !PLACEHOLDERS.contains(&name) && !(of_device && DEVICE_PLACEHOLDERS.contains(&name)) {
                     return Err(format!(
                         "'{{{name}}}' in \"{word}\" stands for nothing; choose from {}",
                         PLACEHOLDERS.join(", ")
@@ -517,6 +521,9 @@ const PLACEHOLDERS: [&str; 15] = [
     "rtc-base",
     "virtio-version",
 ];
+
+/// What a device's own words may say beside those.
+const DEVICE_PLACEHOLDERS: [&str; 2] = ["disk", "device"];
 
 #[cfg(test)]
 mod tests;

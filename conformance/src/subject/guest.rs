@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::console::Console;
 use super::description::{Description, Launch, Places};
+use super::disk;
 use super::kernel;
 use crate::case::Setup;
 use crate::layout::Layout;
@@ -55,9 +56,11 @@ impl GuestAdapter {
             "exit={DEBUG_EXIT_PORT:#x} virtio-base={:#x} virtio-stride={:#x} virtio-count={}",
             layout.virtio_base, layout.virtio_stride_bytes, layout.virtio_count
         ));
+        let (_folder, disks) = disk::folder_with_images(setup)?;
         let places = Places {
             kernel: Some(image.display().to_string()),
             append: append.clone(),
+            disks,
             ..Places::default()
         };
         let facts = Facts {

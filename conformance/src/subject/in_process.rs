@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use vmm::board::config::{Blob, Config, DeviceConfig, DeviceKind, OnOffAuto, round_ram};
+use vmm::board::config::{Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
 use vmm::board::profile::Profile;
 use vmm::device::Event;
 use vmm::units::Nanos;
+use vmm::virtio::blk::MemoryDisk;
 
 use super::date::seconds_of;
+use super::disk;
 use super::kernel;
 use crate::case::Setup;
 use crate::layout::Layout;
@@ -178,6 +180,8 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     for &device in setup.devices {
         let kind = match device {
             "virtio-rng" => DeviceKind::Rng,
+            disk::DEVICE => DeviceKind::Blk(disk_config(false)),
+            disk::DEVICE_READ_ONLY => DeviceKind::Blk(disk_config(true)),
             _ => return Err(lacks(format!("device '{device}'"))),
         };
         config.devices.push(DeviceConfig { kind, transport: None });
@@ -190,6 +194,14 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
         });
     }
     Ok(config)
+}
+
+fn disk_config(read_only: bool) -> DiskConfig {
+    DiskConfig {
+        name: "disk".to_owned(),
+        read_only,
+        open: Arc::new(|| Box::new(MemoryDisk::new(disk::image()))),
+    }
 }
 
 fn theirs(width: Width) -> vmm::units::Width {

@@ -5,6 +5,7 @@ pub mod check;
 mod console;
 pub mod date;
 pub mod description;
+pub mod disk;
 pub mod disturbed;
 pub mod guest;
 pub mod in_process;

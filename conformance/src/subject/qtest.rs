@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::description::{Channel, Description, Launch, Places, Reset, Serial};
+use super::disk;
 use super::kernel;
 use super::process::Process;
 use super::qmp::Qmp;
@@ -63,6 +64,7 @@ impl Adapter for QtestAdapter {
             halt_bios: path("halt.bios"),
             kernel: None,
             append: setup.append.unwrap_or_default().to_owned(),
+            disks: disk::write_images(folder.path(), setup).map_err(start)?,
         };
         if setup.append.is_some() {
             let kernel = path("kernel.elf");

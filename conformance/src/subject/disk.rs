@@ -1,0 +1,68 @@
+//! The disk of a block device: every subject gets the same bytes, fresh at each power-on.
+
+use std::io;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::case::Setup;
+use crate::machine::{Broken, Stop};
+
+/// Bytes of a disk.
+pub const BYTES: usize = 1 << 20;
+
+/// Byte `at` of a disk as it is at power-on: no two neighbouring sectors look alike.
+pub fn byte(at: usize) -> u8 {
+    (7 * at + at / 512) as u8
+}
+
+/// A whole disk as it is at power-on.
+pub fn image() -> Vec<u8> {
+    (0..BYTES).map(byte).collect()
+}
+
+/// Writes an image for each device of a set-up that is to have one, and returns where: one entry for each device.
+///
+/// # Errors
+/// As writing a file.
+pub fn write_images(folder: &Path, setup: &Setup) -> io::Result<Vec<Option<String>>> {
+    let mut paths = Vec::new();
+    for (index, device) in setup.devices.iter().enumerate() {
+        paths.push(if is_disk(device) {
+            let path = folder.join(format!("disk{index}.img"));
+            std::fs::write(&path, image())?;
+            Some(path.display().to_string())
+        } else {
+            None
+        });
+    }
+    Ok(paths)
+}
+
+/// The same in a folder of its own, for a set-up that has a disk at all. The folder goes with the value.
+///
+/// # Errors
+/// [`Broken::Start`] when files cannot be written.
+pub fn folder_with_images(setup: &Setup) -> Result<(Option<TempDir>, Vec<Option<String>>), Stop> {
+    if !setup.devices.iter().any(|device| is_disk(device)) {
+        return Ok((None, Vec::new()));
+    }
+    let start = |error: io::Error| Broken::Start(format!("prepare disk images: {error}"));
+    let folder = tempfile::Builder::new()
+        .prefix("touchstone-")
+        .tempdir()
+        .map_err(start)?;
+    let disks = write_images(folder.path(), setup).map_err(start)?;
+    Ok((Some(folder), disks))
+}
+
+/// Whether a device of a set-up has a disk.
+pub fn is_disk(device: &str) -> bool {
+    [DEVICE, DEVICE_READ_ONLY].contains(&device)
+}
+
+/// A block device, as a set-up names it.
+pub const DEVICE: &str = "virtio-blk";
+
+/// A block device that the driver may only read.
+pub const DEVICE_READ_ONLY: &str = "virtio-blk-ro";
