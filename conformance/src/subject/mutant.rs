@@ -161,6 +161,30 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(VgaHole),
     },
     Mutant {
+        name: "virtio-blk-capacity-off-by-one",
+        title: "The capacity is one sector too large.",
+        case: "virtio-blk/config/capacity",
+        make: |_| Box::new(BlkCapacity),
+    },
+    Mutant {
+        name: "virtio-blk-flush-unsupported",
+        title: "A flush is unsupported, though it is offered.",
+        case: "virtio-blk/flush/completes",
+        make: |_| Box::new(BlkStatus::new(reg::BLK_FLUSH, reg::BLK_OK, reg::BLK_UNSUPP)),
+    },
+    Mutant {
+        name: "virtio-blk-read-only-write-succeeds",
+        title: "A write to a read-only disk reports success.",
+        case: "virtio-blk/read-only/refuses-writes",
+        make: |_| Box::new(BlkStatus::new(reg::BLK_OUT, reg::BLK_IOERR, reg::BLK_OK)),
+    },
+    Mutant {
+        name: "virtio-blk-read-past-end-succeeds",
+        title: "A read beyond the capacity reports success.",
+        case: "virtio-blk/bounds/read-past-end",
+        make: |_| Box::new(BlkStatus::new(reg::BLK_IN, reg::BLK_IOERR, reg::BLK_OK)),
+    },
+    Mutant {
         name: "virtio-features-word-repeats",
         title: "Feature words beyond the last repeat it.",
         case: "virtio-mmio/features/select-past-end",
@@ -545,6 +569,81 @@ impl Bug for NoThre {
     }
 }
 
+struct BlkCapacity;
+
+impl Bug for BlkCapacity {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let capacity = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_CONFIG;
+        Ok(if capacity { value + 1 } else { value })
+    }
+}
+
+/// Requests of one type whose status is not what it should be. The driver makes one available at a time.
+struct BlkStatus {
+    kind: u32,
+    right: u8,
+    wrong: u8,
+    desc: u64,
+    avail: u64,
+}
+
+impl BlkStatus {
+    fn new(kind: u32, right: u8, wrong: u8) -> BlkStatus {
+        BlkStatus {
+            kind,
+            right,
+            wrong,
+            desc: 0,
+            avail: 0,
+        }
+    }
+
+    /// Changes the status of the last request made available.
+    fn spoil(&self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        let idx = read_number(inner, self.avail + 2, 2)?;
+        let entry = idx.wrapping_sub(1) % reg::BLK_QUEUE_SIZE;
+        let head = read_number(inner, self.avail + 4 + 2 * entry, 2)?;
+        let mut at = self.desc + 16 * head;
+        let header = read_number(inner, at, 8)?;
+        while read_number(inner, at + 12, 2)? & 1 != 0 {
+            at = self.desc + 16 * read_number(inner, at + 14, 2)?;
+        }
+        let status = read_number(inner, at, 8)? + read_number(inner, at + 8, 4)? - 1;
+        let right = read_number(inner, status, 1)? == u64::from(self.right);
+        if right && read_number(inner, header, 4)? == u64::from(self.kind) {
+            inner.write_memory(status, &[self.wrong])?;
+        }
+        Ok(())
+    }
+}
+
+impl Bug for BlkStatus {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        match gpa & reg::VIRTIO_OFFSET {
+            _ if !reg::in_virtio(gpa) => Ok(()),
+            reg::VIRTIO_QUEUE_DESC => {
+                self.desc = value;
+                Ok(())
+            }
+            reg::VIRTIO_QUEUE_DRIVER => {
+                self.avail = value;
+                Ok(())
+            }
+            reg::VIRTIO_QUEUE_NOTIFY => self.spoil(inner),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A little-endian number in guest memory.
+fn read_number(inner: &mut dyn Machine, gpa: u64, length: usize) -> Result<u64, Stop> {
+    let mut bytes = [0; 8];
+    inner.read_memory(gpa, &mut bytes[..length])?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 struct FeaturesRepeat;
 
 impl Bug for FeaturesRepeat {
@@ -643,9 +742,22 @@ mod reg {
     pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
     pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
     pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;
+    pub(super) const VIRTIO_QUEUE_NOTIFY: u64 = 0x050;
     pub(super) const VIRTIO_INTERRUPT_STATUS: u64 = 0x060;
     pub(super) const VIRTIO_INTERRUPT_ACK: u64 = 0x064;
     pub(super) const VIRTIO_STATUS: u64 = 0x070;
+    pub(super) const VIRTIO_QUEUE_DESC: u64 = 0x080;
+    pub(super) const VIRTIO_QUEUE_DRIVER: u64 = 0x090;
+    pub(super) const VIRTIO_CONFIG: u64 = 0x100;
+    /// Types of block requests and values of their status.
+    pub(super) const BLK_IN: u32 = 0;
+    pub(super) const BLK_OUT: u32 = 1;
+    pub(super) const BLK_FLUSH: u32 = 4;
+    pub(super) const BLK_OK: u8 = 0;
+    pub(super) const BLK_IOERR: u8 = 1;
+    pub(super) const BLK_UNSUPP: u8 = 2;
+    /// Size of the queue that the cases of block devices set up.
+    pub(super) const BLK_QUEUE_SIZE: u64 = 16;
     /// The part of an address within one transport.
     pub(super) const VIRTIO_OFFSET: u64 = 0x1ff;
 
