@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use super::config::Blob;
-use super::profile::QEMU_7_2;
+use super::config::{Blob, DiskConfig};
+use super::profile::{MICROVM_2019, QEMU_7_2};
 use super::*;
 use crate::chip::fw_cfg::{Items, key};
+use crate::virtio::blk::MemoryDisk;
 
 fn board(config: &Config) -> Board {
     Board::new(config).expect("a good configuration").0
@@ -184,4 +185,27 @@ fn foreign_file_name_draws_a_warning() {
         ..Config::default()
     };
     assert_eq!(board(&config).warnings.len(), 1);
+}
+
+#[test]
+fn block_device_has_the_queue_size_of_its_profile() {
+    for (profile, seg_max) in [(&MICROVM_2019, 0x7e), (&QEMU_7_2, 0xfe)] {
+        let disk = DiskConfig {
+            name: "disk".into(),
+            read_only: true,
+            open: Arc::new(|| Box::new(MemoryDisk::new(vec![0; 512]))),
+        };
+        let device = DeviceConfig {
+            kind: DeviceKind::Blk(disk),
+            transport: Some(3),
+        };
+        let config = Config {
+            devices: vec![device],
+            ..Config::new(profile)
+        };
+        let board = board(&config);
+        let blk = board.transports[3].backend().expect("there it is");
+        assert_eq!((blk.name(), blk.queue_sizes()), ("blk", &[seg_max + 2][..]));
+        assert_eq!(blk.config()[12..16], u32::from(seg_max).to_le_bytes());
+    }
 }

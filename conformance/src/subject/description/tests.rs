@@ -13,6 +13,7 @@ ram = ["--memory", "{ram-mib}"]
 rtc = ",rtc={value}"
 [devices]
 virtio-rng = ["--rng"]
+virtio-blk = ["--disk", "{device}:{disk}"]
 [[wire]]
 command = ["mine", "--machine=microvm{machine-options}", "{setup}", "--listen", "{socket}"]
 "#;
@@ -33,6 +34,29 @@ fn command_template_is_filled_from_the_set_up() {
         words,
         ["mine", "--machine=microvm,rtc=on", "--memory", "128", "--listen", "/s"]
     );
+}
+
+#[test]
+fn each_disk_has_its_own_image() {
+    let text = SMALL.replace("[machine-options]", "modern = []\n[machine-options]");
+    let description = Description::parse("small.toml", &text).expect("parses");
+    let setup = Setup {
+        modern: true,
+        devices: &["virtio-blk", "virtio-blk"],
+        ..Setup::DEFAULT
+    };
+    let places = Places {
+        disks: vec![Some("/a".to_owned()), Some("/b".to_owned())],
+        ..Places::default()
+    };
+    let line = description.command_line(&description.wire[0], &setup, &QEMU_7_2, &places);
+    let line = line.expect("can be had").join(" ");
+    assert!(line.contains("--disk 0:/a --disk 1:/b"), "{line}");
+    let wrong = text.replace("--rng", "{disc}");
+    let error = Description::parse("small.toml", &wrong).expect_err("stands for nothing");
+    assert!(error.problem.starts_with("'{disc}' in"), "{error}");
+    let elsewhere = text.replace("--listen", "{disk}");
+    Description::parse("small.toml", &elsewhere).expect_err("a command has no disk of its own");
 }
 
 #[rstest]
