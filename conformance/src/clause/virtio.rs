@@ -90,7 +90,7 @@ clauses! { "virtio", DOCUMENT;
     BLK_REQUEST = "blk-request", "5.2.6 Device Operation",
         "A read request gets the contents of sectors, and a write request puts its data there.";
     BLK_STATUS = "blk-status", "5.2.6 Device Operation",
-        "The status is OK for success, IOERR for a device or driver error, UNSUPP for a request unsupported by the device.";
+        "The status is OK for success, IOERR for an error of device or driver, UNSUPP for what it does not support.";
     BLK_ID = "blk-id", "5.2.6 Device Operation, VIRTIO_BLK_T_GET_ID",
         "The device ID is an ASCII string of up to 20 bytes, padded with NUL.";
     BLK_FLUSH = "blk-flush", "5.2.6.2 Device Requirements: Device Operation",

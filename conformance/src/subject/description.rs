@@ -385,14 +385,16 @@ impl Description {
         ];
         let words = launch.command.iter();
         let words = words.chain(parts.into_iter().flatten().flatten());
-        let words = words.map(|word| (word, false));
-        let device_words = self.devices.values().flatten().map(|word| (word, true));
-        for (word, of_device) in words.chain(device_words) {
+        let everywhere = words.map(|word| (word, &[][..]));
+        let of_devices = self.devices.values().flatten();
+        let of_devices = of_devices.map(|word| (word, &DEVICE_PLACEHOLDERS[..]));
+        for (word, more) in everywhere.chain(of_devices) {
+            let known = [&PLACEHOLDERS[..], more].concat();
             for name in placeholders(word) {
-                if !PLACEHOLDERS.contains(&name) && !(of_device && DEVICE_PLACEHOLDERS.contains(&name)) {
+                if !known.contains(&name) {
                     return Err(format!(
                         "'{{{name}}}' in \"{word}\" stands for nothing; choose from {}",
-                        PLACEHOLDERS.join(", ")
+                        known.join(", ")
                     ));
                 }
             }

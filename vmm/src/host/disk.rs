@@ -27,7 +27,7 @@ struct Image {
 }
 
 /// Bytes of zeros written at a time where the host cannot make a range read as zeros by itself.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl HostDisk {
     /// Opens an image and locks it: one writer, or any number of readers.

@@ -502,9 +502,7 @@ fn round_ends_when_it_has_moved_its_share() {
     assert_eq!(ring.used_idx(&fixture.bench.memory), 32);
     let resume = crate::virtio::mmio::RESUME_AFTER;
     fixture.bench.now = fixture.bench.now.saturating_add(resume);
-    fixture
-        .bench
-        .with(|device, ctx| crate::device::Device::tick(device, ctx));
+    fixture.bench.with(crate::device::Device::tick);
     assert_eq!(ring.used_idx(&fixture.bench.memory), 48);
 }
 
