@@ -4,7 +4,8 @@ use anyhow::{Result, bail};
 
 use crate::{conformance, fuzz, golden, shell, test};
 
-/// Runs all steps and lists the failed ones at the end; the tests hold the goldens, too. `after_test` leaves the tests out, for a caller that ran them.
+/// Runs all steps and lists the failed ones at the end. `after_test` leaves the tests out, which hold the goldens too:
+/// for a caller that ran them.
 pub(crate) fn run(after_test: bool) -> Result<()> {
     let steps: [test::Step; 5] = [
         ("test", test::run),
