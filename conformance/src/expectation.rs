@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::case::{Body, Case};
 use crate::catalog;
+use crate::layout::Layout;
 use crate::machine::Depth;
 use crate::runner::{CaseResult, Plan};
 use crate::subject::Lane;
@@ -234,7 +235,17 @@ impl RawEntry {
             OneOrMore::One(word) => std::slice::from_ref(word),
             OneOrMore::More(words) => words,
         };
-        let verdict = |word: &String| Verdict::from_word(word).ok_or_else(|| format!("'{word}' is no verdict"));
+        if let Some(profile) = &self.profile
+            && Layout::by_name(profile).is_none()
+        {
+            let names = Layout::ALL.map(|layout| layout.profile).join(", ");
+            return Err(format!("profile '{profile}' is none of {names}"));
+        }
+        let unknown = |word: &str| {
+            let all = Verdict::ALL.map(Verdict::word).join(", ");
+            format!("'{word}' is no verdict; choose from {all}")
+        };
+        let verdict = |word: &String| Verdict::from_word(word).ok_or_else(|| unknown(word));
         let verdicts: Vec<Verdict> = words.iter().map(verdict).collect::<Result<_, _>>()?;
         if verdicts.is_empty() {
             return Err("verdict is empty".to_owned());

@@ -1,11 +1,12 @@
 //! `touchstone`: the suite's command line.
 
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 mod recordings;
@@ -19,7 +20,9 @@ use conformance::machine::Depth;
 use conformance::report::{Circumstances, Report, junit, markdown, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::subject::mutant::MUTANTS;
-use conformance::subject::{Lane, Subject, Wanted};
+use conformance::subject::{Lane, Subject, Wanted, remains};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Conformance suite for the microvm machine model.
 #[derive(Parser)]
@@ -181,17 +184,46 @@ enum ReportFormat {
 }
 
 fn main() -> ExitCode {
-    let end = match Cli::parse().command {
+    let end = match Cli::try_parse() {
+        Ok(cli) => execute(cli.command),
+        Err(error) => refused_arguments(&error),
+    };
+    let end = end.and_then(|()| match LOST_OUTPUT.get() {
+        Some(problem) => Err(End::new(End::UNEXPECTED, format!("standard output: {problem}"))),
+        None => Ok(()),
+    });
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(End { code, message }) => {
+            if let Some(message) = message {
+                complain(&message);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), End> {
+    match command {
         Command::Run(arguments) => run(&arguments),
         Command::List(arguments) => list(&arguments),
         Command::Explain { id } => explain(&id),
         Command::Report { file, format } => report(&file, format),
         Command::Subject {
             command: SubjectCommand::Check { subject, images },
-        } => check_subject(&subject, images.as_deref()),
-        Command::Replay(arguments) => recordings::replay(&arguments),
+        } => {
+            watch_signals(false)?;
+            check_subject(&subject, images.as_deref())
+        }
+        Command::Replay(arguments) => {
+            watch_signals(false)?;
+            recordings::replay(&arguments)
+        }
         Command::Recording { command } => recordings::recording(&command),
-        Command::Golden { command } => recordings::golden(&command),
+        Command::Golden { command } => {
+            watch_signals(false)?;
+            recordings::golden(&command)
+        }
         Command::Mutants => {
             for mutant in MUTANTS {
                 out(&format!(
@@ -201,16 +233,32 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
-    };
-    match end {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(End { code, message }) => {
-            if let Some(message) = message {
-                eprintln!("touchstone: {message}");
-            }
-            ExitCode::from(code)
-        }
     }
+}
+
+/// Help and version are what was asked for; anything else is one line instead of clap's paragraphs.
+fn refused_arguments(error: &clap::Error) -> Result<(), End> {
+    let text = error.to_string();
+    match error.kind() {
+        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
+            out(&text);
+            return Ok(());
+        }
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let words = "a command is missing: write touchstone run, list, explain, report, subject check, mutants, \
+                         replay, recording import or golden verify; see --help";
+            return Err(End::new(End::USAGE, words));
+        }
+        _ => {}
+    }
+    let is_wanted = |line: &&str| !line.starts_with("Usage:") && !line.starts_with("For more information");
+    let lines: Vec<&str> = text.lines().take_while(is_wanted).collect();
+    let paragraphs = lines.split(|line| line.trim().is_empty());
+    let paragraphs = paragraphs.map(|lines| lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" "));
+    let paragraphs: Vec<String> = paragraphs.filter(|paragraph| !paragraph.is_empty()).collect();
+    let line = paragraphs.join("; ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    Err(End::new(End::USAGE, format!("{line}; see --help")))
 }
 
 /// An end that is not success.
@@ -236,7 +284,7 @@ impl End {
 fn run(arguments: &RunArguments) -> Result<(), End> {
     let started = SystemTime::now();
     let begin = Instant::now();
-    let images = images(arguments.images.as_deref());
+    let images = images(arguments.images.as_deref())?;
     let wanted = Wanted {
         depths: arguments.select.depth.clone(),
         profiles: arguments.select.profile.clone(),
@@ -263,6 +311,9 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
         let expectations = expectations(arguments, &subject)?;
         subjects.push((subject, expectations));
     }
+    if let Some(way) = &arguments.accel {
+        check_way(way, &subjects)?;
+    }
     let selection = Selection {
         filters: arguments.select.filter.clone(),
         partition: arguments.select.partition,
@@ -284,7 +335,11 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     if let Some(jobs) = arguments.jobs {
         options.jobs = usize::from(jobs);
     }
-    let stop = stop_on_signals()?;
+    // Before the run, so that none is lost to a misspelt path.
+    for file in report_files(arguments).into_iter().flatten() {
+        try_file(file)?;
+    }
+    let stop = watch_signals(true)?;
     let mut bar = Bar::new(plan.units.len());
     let results = runner::run(&plan, &options, &stop, &mut bar);
     bar.clear();
@@ -302,15 +357,16 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     if stop.load(Ordering::Relaxed) {
         report.problems.push("the run was interrupted".to_owned());
     }
-    write_files(arguments, &report)?;
+    let unwritten = write_files(arguments, &report);
     if arguments.matrix {
         out(&terminal::matrix(&report));
     }
     let unstarted = never_started(&plan, &subjects);
     if let Some((subject, reason)) = &unstarted {
-        eprintln!("touchstone: subject '{subject}' never started: {reason}");
+        complain(&format!("subject '{subject}' never started: {reason}"));
     }
     out(&terminal::summary(&report));
+    unwritten?;
     match (unstarted, report.totals().failed) {
         (Some(_), _) => Err(End {
             code: End::NOT_STARTED,
@@ -362,7 +418,7 @@ fn report(file: &Path, format: ReportFormat) -> Result<(), End> {
 fn check_subject(name: &str, folder: Option<&Path>) -> Result<(), End> {
     let subject = Subject::find(name).map_err(|error| End::new(End::USAGE, error.to_string()))?;
     let wanted = Wanted {
-        images: images(folder),
+        images: images(folder)?,
         ..Wanted::default()
     };
     let lanes = subject
@@ -427,29 +483,81 @@ fn find_above(name: &str) -> Option<PathBuf> {
 }
 
 /// The folder of the guest images: as asked for, or `guest` beside the folder of this program, where a build puts them.
-fn images(asked: Option<&Path>) -> Option<PathBuf> {
+fn images(asked: Option<&Path>) -> Result<Option<PathBuf>, End> {
     if let Some(folder) = asked {
-        return Some(folder.to_owned());
+        if folder.is_dir() {
+            return Ok(Some(folder.to_owned()));
+        }
+        let folder = folder.display();
+        let text =
+            format!("--images {folder}: no such folder; cargo xtask guest-images builds one and prints its name");
+        return Err(End::new(End::USAGE, text));
     }
-    let this = std::env::current_exe().ok()?;
+    let Ok(this) = std::env::current_exe() else {
+        return Ok(None);
+    };
     let folders = this.ancestors().skip(1).take(3).map(|folder| folder.join("guest"));
     let mut folders = folders.flat_map(|folder| [folder.join("x86_64-unknown-linux-gnu/guest"), folder]);
-    folders.find(|folder| folder.join("agent").is_file())
+    Ok(folders.find(|folder| folder.join("agent").is_file()))
 }
 
-fn write_files(arguments: &RunArguments, report: &Report) -> Result<(), End> {
-    let write = |file: &Option<PathBuf>, text: &dyn Fn() -> Result<String, String>| {
-        let Some(file) = file else { return Ok(()) };
-        let fail = |problem: String| End::new(End::USAGE, format!("{}: {problem}", file.display()));
-        let text = text().map_err(fail)?;
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).map_err(|error| fail(format!("create its folder: {error}")))?;
-        }
-        fs::write(file, text).map_err(|error| fail(format!("write: {error}")))
+/// A way of starting that no subject has would run nothing, and look like success.
+fn check_way(way: &str, subjects: &[(Subject, Expectations)]) -> Result<(), End> {
+    let depths = [Depth::Wire, Depth::Cpu, Depth::Guest];
+    let launches = subjects
+        .iter()
+        .flat_map(|(subject, _)| depths.map(|depth| subject.description.launches(depth)));
+    let mut names: Vec<&str> = launches.flatten().map(|launch| launch.name.as_str()).collect();
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    if names.contains(&way) {
+        return Ok(());
+    }
+    let choice = match names[..] {
+        [] => "the subject's ways have no names; drop it".to_owned(),
+        _ => format!("choose from {}", names.join(", ")),
     };
-    write(&arguments.report, &|| Ok(report.to_json()))?;
-    write(&arguments.junit, &|| junit::render(report))?;
-    write(&arguments.markdown, &|| Ok(markdown::render(report)))
+    Err(End::new(End::USAGE, format!("--accel {way}: no such way; {choice}")))
+}
+
+fn report_files(arguments: &RunArguments) -> [Option<&Path>; 3] {
+    [&arguments.report, &arguments.junit, &arguments.markdown].map(|file| file.as_deref())
+}
+
+/// Whether a report can be written there; what the file holds stays as it is.
+fn try_file(file: &Path) -> Result<(), End> {
+    let fail = |what: &str, error: &io::Error| {
+        let text = format!("{}: {what}: {error}; choose another path", file.display());
+        End::new(End::USAGE, text)
+    };
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(|error| fail("create its folder", &error))?;
+    }
+    let opened = fs::OpenOptions::new().create(true).append(true).open(file);
+    opened.map(|_| ()).map_err(|error| fail("write", &error))
+}
+
+/// Writes every report that can be written; the problems of the others make one message.
+fn write_files(arguments: &RunArguments, report: &Report) -> Result<(), End> {
+    let texts = [
+        Ok(report.to_json()),
+        junit::render(report),
+        Ok(markdown::render(report)),
+    ];
+    let mut problems = Vec::new();
+    for (file, text) in report_files(arguments).into_iter().zip(texts) {
+        let Some(file) = file else { continue };
+        let written = text.and_then(|text| fs::write(file, text).map_err(|error| format!("write: {error}")));
+        if let Err(problem) = written {
+            problems.push(format!("{}: {problem}", file.display()));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(End::new(End::USAGE, problems.join("; ")))
+    }
 }
 
 /// Depths that were required and could not be run.
@@ -526,14 +634,23 @@ fn no_such_case(filters: &[String]) -> End {
     )
 }
 
-fn stop_on_signals() -> Result<Arc<AtomicBool>, End> {
+/// Catches interrupts. In an orderly end the first only raises the flag, so that running cases end and the report is
+/// written; otherwise, and at the second, the program ends at once and takes its subjects with it.
+fn watch_signals(orderly: bool) -> Result<Arc<AtomicBool>, End> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second signal ends the program at once; the first lets running cases end and the report be written.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(End::UNEXPECTED), Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| End::new(End::USAGE, format!("handle signal {signal}: {error}")))?;
-    }
+    let raised = Arc::clone(&stop);
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+        .map_err(|error| End::new(End::UNEXPECTED, format!("catch signals: {error}")))?;
+    thread::spawn(move || {
+        for _signal in signals.forever() {
+            if orderly && !raised.swap(true, Ordering::Relaxed) {
+                complain("interrupted: the cases that run are waited for; once more ends them");
+                continue;
+            }
+            remains::clear();
+            std::process::exit(i32::from(End::UNEXPECTED));
+        }
+    });
     Ok(stop)
 }
 
@@ -553,7 +670,7 @@ struct Bar {
 
 impl Bar {
     fn new(total: usize) -> Bar {
-        let bar = if std::io::stderr().is_terminal() {
+        let bar = if io::stderr().is_terminal() {
             indicatif::ProgressBar::new(total as u64)
         } else {
             indicatif::ProgressBar::hidden()
@@ -598,7 +715,21 @@ fn parse_partition(word: &str) -> Result<(usize, usize), String> {
 
 /// Prints lines. A reader that has seen enough (`| head`) is no failure.
 fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    let _reader_left = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
+    let written = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            LOST_OUTPUT.get_or_init(|| error.to_string());
+        }
+        _ => {}
+    }
 }
+
+/// One line on standard error. Nobody may be there to read it, which changes nothing.
+fn complain(text: &str) {
+    let _unread = writeln!(io::stderr(), "touchstone: {text}");
+}
+
+/// Why something that was meant for standard output did not get there.
+static LOST_OUTPUT: OnceLock<String> = OnceLock::new();

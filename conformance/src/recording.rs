@@ -86,6 +86,17 @@ impl Recording {
     /// # Errors
     /// [`RecordingError`] names the file and the line.
     pub fn read(path: &Path) -> Result<Recording, RecordingError> {
+        let recording = Recording::read_any(path)?;
+        if recording.records.is_empty() {
+            return Err(RecordingError {
+                place: path.display().to_string(),
+                problem: "there is no record in it; give FILE.json.gz, FILE.txt or a folder of text files".to_owned(),
+            });
+        }
+        Ok(recording)
+    }
+
+    fn read_any(path: &Path) -> Result<Recording, RecordingError> {
         let fail = |problem: String| RecordingError {
             place: path.display().to_string(),
             problem,
@@ -99,12 +110,9 @@ impl Recording {
             files.sort();
             let mut whole = Recording::default();
             for file in &files {
-                let part = Recording::read(file)?;
+                let part = Recording::read_any(file)?;
                 (whole.source, whole.profile) = (part.source, part.profile);
                 whole.records.extend(part.records);
-            }
-            if whole.records.is_empty() {
-                return Err(fail("no .txt file with records in this folder".to_owned()));
             }
             return Ok(whole);
         }
@@ -137,7 +145,7 @@ impl Recording {
             ops: Vec<String>,
             replies: Vec<String>,
         }
-        let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let file: File = serde_json::from_slice(text).map_err(|error| format!("not a recording: {error}"))?;
         let mut recording = Recording {
             source: file.label,
             ..Recording::default()

@@ -63,7 +63,7 @@ pub(crate) enum GoldenCommand {
     /// Reads the goldens' facts out of another machine and compares.
     Verify {
         /// A subject that speaks qtest.
-        #[arg(long, conflicts_with = "recording", required_unless_present = "recording")]
+        #[arg(long, conflicts_with = "recording")]
         subject: Option<String>,
         /// A recording: FILE.json.gz, FILE.txt or a folder of text files.
         #[arg(long)]
@@ -202,7 +202,10 @@ pub(crate) fn golden(command: &GoldenCommand) -> Result<(), End> {
     match (subject, recording) {
         (Some(subject), _) => verify_live(subject, *profile),
         (None, Some(path)) => verify_recording(path, *profile),
-        (None, None) => Err(End::new(End::USAGE, "give --subject or --recording")),
+        (None, None) => Err(End::new(
+            End::USAGE,
+            "golden verify: against what? give --subject NAME or --recording FILE",
+        )),
     }
 }
 

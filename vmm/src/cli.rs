@@ -20,7 +20,7 @@ use crate::host::options::{RtcClock, RunOptions, SerialTo};
 
 mod values;
 
-use values::{Pairs, parse_date_time, parse_number, parse_size};
+use values::{Pairs, parse_date_time, parse_decimal, parse_number, parse_size};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -51,10 +51,15 @@ pub struct MachineArgs {
     #[arg(long, value_name = "microvm[,OPTION=VALUE]...")]
     pub machine: Option<String>,
     /// RAM; a bare number is MiB. Rounded up to 8 KiB [default: 128M].
-    #[arg(short = 'm', long = "memory", value_name = "SIZE[K|M|G|T]")]
+    #[arg(
+        short = 'm',
+        long = "memory",
+        value_name = "SIZE[K|M|G|T]",
+        allow_hyphen_values = true
+    )]
     pub memory: Option<String>,
     /// CPUs, and the most there can be [default: 1].
-    #[arg(long, value_name = "N[,maxcpus=M]")]
+    #[arg(long, value_name = "N[,maxcpus=M]", allow_hyphen_values = true)]
     pub smp: Option<String>,
     /// What the RTC shows at power-on and what drives it: base=utc|localtime|YYYY-MM-DDTHH:MM:SS, clock=host|vm.
     #[arg(long, value_name = "OPTION=VALUE[,...]")]
@@ -79,7 +84,7 @@ pub struct MachineArgs {
     #[arg(long, value_name = "KIND[,OPTION=VALUE]...")]
     pub device: Vec<String>,
     /// Port whose written value ends the VMM with status (value << 1) | 1, as QEMU's isa-debug-exit.
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", allow_hyphen_values = true)]
     pub debug_exit: Option<String>,
     /// Further fw_cfg file: name=opt/NAME,file=FILE or name=opt/NAME,string=TEXT (a comma in TEXT is written twice).
     #[arg(long, value_name = "name=NAME,file=FILE|string=TEXT")]
@@ -189,8 +194,8 @@ impl CliError {
 impl From<BuildError> for CliError {
     fn from(error: BuildError) -> CliError {
         match error {
-            BuildError::Config(text) => CliError::Usage(text),
-            other => CliError::Failed(other.to_string()),
+            BuildError::Memory(error) => CliError::Failed(error.to_string()),
+            other => CliError::Usage(other.to_string()),
         }
     }
 }
@@ -210,6 +215,10 @@ impl Cli {
             Ok(cli) => Ok(Ok(cli)),
             Err(error) => match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Err(error.to_string())),
+                // Clap's text is the whole help here.
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(CliError::Usage(
+                    "there is nothing to do: write microvm run, qtest or inspect; see microvm --help".into(),
+                )),
                 _ => Err(CliError::Usage(one_line(&error.to_string()))),
             },
         }
@@ -372,7 +381,7 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
             },
             "max-ram-below-4g" => {
                 if !profile.ram_split.has_limit {
-                    let fix = format!("profile {} has no such option; drop it", profile.name);
+                    let fix = format!("is not an option of profile {}; drop it", profile.name);
                     return Err(machine.bad(key, value, &fix));
                 }
                 let bytes = parse_size(value, 1).map_err(|fix| machine.bad(key, value, &fix))?;
@@ -389,7 +398,7 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
                 }
             }
             "acpi" | "pcie" | "ioapic2" | "usb" => {
-                return Err(machine.bad(key, value, "this machine never has it (acpi=off is how it is); drop it"));
+                return Err(machine.bad(key, value, "is never there on this machine; drop it"));
             }
             _ => {
                 return Err(CliError::Usage(format!(
@@ -420,17 +429,22 @@ fn cpus(text: &str) -> Result<(u16, u16), CliError> {
             ("cpus", Some(digits)) => (&mut cpus, digits),
             ("maxcpus", Some(digits)) => (&mut cpus_max, digits),
             ("sockets" | "dies" | "cores" | "threads", Some(value)) => {
-                return Err(pairs.bad(key, value, "CPU topology is not offered; drop it"));
+                return Err(pairs.bad(key, value, "is CPU topology, which is not offered; drop it"));
             }
             _ => return Err(CliError::Usage(format!("--smp '{text}': write N or N,maxcpus=M"))),
         };
-        let number = digits.parse::<u16>().ok().filter(|&number| number != 0);
+        let number = parse_decimal(digits).and_then(|number| u16::try_from(number).ok());
+        let number = number.filter(|&number| number != 0);
         let fix = || {
             CliError::Usage(format!(
                 "--smp '{text}': '{digits}' is not a number of CPUs from 1 to 65535"
             ))
         };
-        *into = Some(number.ok_or_else(fix)?);
+        if into.replace(number.ok_or_else(fix)?).is_some() {
+            return Err(CliError::Usage(format!(
+                "--smp '{text}': the number of CPUs is given twice; drop one"
+            )));
+        }
     }
     let cpus = cpus.or(cpus_max).unwrap_or(1);
     Ok((cpus, cpus_max.unwrap_or(cpus)))
@@ -485,7 +499,8 @@ fn device_config(text: &str) -> Result<DeviceConfig, CliError> {
             ("bus", Some(name)) => {
                 let index = name
                     .strip_prefix("virtio-mmio-bus.")
-                    .and_then(|digits| digits.parse::<u8>().ok());
+                    .and_then(parse_decimal)
+                    .and_then(|index| u8::try_from(index).ok());
                 transport = Some(index.ok_or_else(|| pairs.bad("bus", name, "is virtio-mmio-bus.N"))?);
             }
             _ => {
@@ -625,12 +640,15 @@ fn local_offset_seconds() -> Result<i64, CliError> {
     Ok(i64::from(now.ut_offset()))
 }
 
-/// Makes one line of clap's message: its paragraphs without the usage.
+/// Makes one line of clap's message: its paragraphs without the usage, and where to read on.
 fn one_line(text: &str) -> String {
-    let wanted = text.lines().take_while(|line| !line.starts_with("Usage:"));
-    let words: Vec<&str> = wanted.flat_map(str::split_whitespace).collect();
-    let line = words.join(" ");
-    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+    let is_wanted = |line: &&str| !line.starts_with("Usage:") && !line.starts_with("For more information");
+    let lines: Vec<&str> = text.lines().take_while(is_wanted).collect();
+    let paragraphs = lines.split(|line| line.trim().is_empty());
+    let paragraphs = paragraphs.map(|lines| lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" "));
+    let paragraphs: Vec<String> = paragraphs.filter(|paragraph| !paragraph.is_empty()).collect();
+    let line = paragraphs.join("; ");
+    format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
 /// Most bytes of a kernel, initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match run(started) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("microvm: {error}");
+            complain(&error.to_string());
             ExitCode::from(error.exit_code())
         }
     }
@@ -95,9 +95,14 @@ fn ended(served: io::Result<()>, name: &str) -> Result<ExitCode, CliError> {
 fn power_on(config: &Config) -> Result<Machine, CliError> {
     let machine = Machine::new(config)?;
     for warning in &machine.board().warnings {
-        eprintln!("microvm: warning: {warning}");
+        complain(&format!("warning: {warning}"));
     }
     Ok(machine)
+}
+
+/// One line on standard error. Nobody may be there to read it, which changes nothing.
+fn complain(text: &str) {
+    let _unread = writeln!(io::stderr(), "microvm: {text}");
 }
 
 fn print(text: &str) -> Result<(), CliError> {

@@ -1,6 +1,6 @@
 //! `cargo xtask conformance`: builds what the suite needs, then hands over to `touchstone run`.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -25,8 +25,9 @@ pub(crate) fn try_run(arguments: &[String]) -> Result<u8> {
     build()?;
     let images = guest_images::build()?;
     let touchstone = shell::target().join("debug/touchstone");
-    let mut command = shell::program(touchstone, &["run"]);
-    command.arg("--images").arg(images).args(arguments);
+    // In the caller's folder: that is what the paths among the arguments start from.
+    let mut command = Command::new(touchstone);
+    command.arg("run").arg("--images").arg(images).args(arguments);
     let status = command
         .status()
         .with_context(|| format!("start {}", shell::line(&command)))?;

@@ -1,5 +1,7 @@
 //! `cargo xtask golden`: reviewed snapshots.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 use clap::Subcommand;
 
@@ -42,7 +44,9 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
         Verb::Diff => shell::succeed(&mut shell::program("git", &["--no-pager", "diff", "--", "golden"])),
         Verb::Verify { arguments } => {
             conformance::build()?;
-            let mut command = shell::program(shell::target().join("debug/touchstone"), &["golden", "verify"]);
+            // In the caller's folder: that is what a path of a recording starts from.
+            let mut command = Command::new(shell::target().join("debug/touchstone"));
+            command.args(["golden", "verify"]);
             shell::succeed(command.args(arguments))
         }
     }

@@ -13,7 +13,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// The folder cargo builds into.
 pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// cargo, started in the workspace's root.

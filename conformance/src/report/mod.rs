@@ -263,7 +263,14 @@ impl Report {
                 schema.schema
             ));
         }
-        serde_json::from_str(text).map_err(|error| format!("not a report: {error}"))
+        let report: Report = serde_json::from_str(text).map_err(|error| format!("not a report: {error}"))?;
+        match report.results.iter().find(|entry| report.lanes.len() <= entry.lane) {
+            Some(entry) => Err(format!(
+                "not a report: {} is in lane {}, which is missing",
+                entry.case, entry.lane
+            )),
+            None => Ok(report),
+        }
     }
 
     /// The report as JSON.

@@ -14,7 +14,7 @@ use super::console::{Closed, Console};
 use super::description::{Description, Launch, Places};
 use super::disk;
 use super::kernel;
-use super::process::Process;
+use super::process::{Process, printable};
 use crate::case::Setup;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Broken, Caps, Depth, Facts, Machine, Stop, Width};
@@ -127,11 +127,8 @@ impl AgentMachine {
                     other => return Err(other),
                 };
                 let noise = self.client.channel_mut().noise_text();
-                let noise = if noise.is_empty() {
-                    noise
-                } else {
-                    format!("; the console says: {noise}")
-                };
+                let last = noise.lines().rfind(|line| !line.trim().is_empty());
+                let noise = last.map_or(String::new(), |line| format!("; the console says: {}", printable(line)));
                 Err(Broken::Start(format!("{text}{noise}")).into())
             }
         }

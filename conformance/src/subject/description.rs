@@ -4,6 +4,7 @@
 //! subject cannot do, and cases that ask for it come out as unsupported.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -237,14 +238,17 @@ impl Description {
             place: place.clone(),
             problem,
         };
-        let length = std::fs::metadata(path).map_err(|error| fail(format!("read: {error}")))?;
-        if length.len() > FILE_BYTES_MAX {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path);
+        let read = file.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+        read.map_err(|error| fail(format!("read: {error}")))?;
+        if FILE_BYTES_MAX < bytes.len() as u64 {
             let limit = FILE_BYTES_MAX >> 10;
             return Err(fail(format!(
                 "the file is larger than {limit} KiB; a subject file is a page of TOML"
             )));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| fail(format!("read: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| fail("it is not text; a subject file is TOML".to_owned()))?;
         Description::parse(&place, &text)
     }
 
@@ -355,7 +359,7 @@ impl Description {
             let launches = self.launches(depth);
             for (index, launch) in launches.iter().enumerate() {
                 let place = format!("[[{depth}]] number {}", index + 1);
-                if launch.command.is_empty() {
+                if launch.command.first().is_none_or(String::is_empty) {
                     return Err(format!("{place}: command is empty; give the program and its arguments"));
                 }
                 if launches[..index].iter().any(|earlier| earlier.name == launch.name) {
@@ -397,6 +401,13 @@ impl Description {
                         known.join(", ")
                     ));
                 }
+            }
+        }
+        for (option, word) in &self.machine_options {
+            if placeholders(word).iter().any(|name| *name != "value") {
+                return Err(format!(
+                    "machine-options: {option} = \"{word}\": only {{value}} stands for something there"
+                ));
             }
         }
         Ok(())

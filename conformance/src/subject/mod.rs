@@ -15,6 +15,7 @@ pub mod null;
 pub mod process;
 mod qmp;
 pub mod qtest;
+pub mod remains;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,9 +1,10 @@
-//! A child process that never outlives its owner, with the end of its standard error kept.
+//! A child process that never outlives its owner, nor do its own children; the end of its standard error is kept.
 
 use std::collections::VecDeque;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,11 +12,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::remains::Group;
 use crate::machine::Broken;
 
 /// A running subject. Dropping it kills it; its remains are collected in the background.
 pub struct Process {
     child: Option<Child>,
+    /// What it has started itself dies with it.
+    group: Option<Group>,
     program: String,
     stderr: Arc<Mutex<VecDeque<u8>>>,
     /// Hangs up once standard error was read to its end.
@@ -32,7 +36,9 @@ impl Process {
             return Err(Broken::Start("the command is empty".to_owned()));
         };
         let mut command = Command::new(find_program(program));
-        command.args(arguments).stderr(Stdio::piped());
+        // A group of its own: a script that starts the VMM ends together with it, and an interrupt typed at the
+        // terminal is ours alone, so that running cases can end in order.
+        command.args(arguments).stderr(Stdio::piped()).process_group(0);
         match console {
             Some(stream) => {
                 let start = |error: std::io::Error| Broken::Start(format!("share the console: {error}"));
@@ -46,6 +52,7 @@ impl Process {
         let mut child = command
             .spawn()
             .map_err(|error| Broken::Start(format!("run '{program}': {error}")))?;
+        let group = Some(Group::new(child.id()));
         let stderr = Arc::new(Mutex::new(VecDeque::new()));
         let (reading, stderr_end) = channel::<()>();
         if let Some(pipe) = child.stderr.take() {
@@ -57,6 +64,7 @@ impl Process {
         }
         Ok(Process {
             child: Some(child),
+            group,
             program: program.clone(),
             stderr,
             stderr_end,
@@ -93,7 +101,7 @@ impl Process {
         let _end_or_late = self.stderr_end.recv_timeout(STDERR_WAIT);
         let stderr = self.stderr();
         match stderr.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) => format!("{end}; last words: {}", line.trim()),
+            Some(line) => format!("{end}; last words: {}", printable(line.trim())),
             None => end,
         }
     }
@@ -108,6 +116,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Before the child is collected: until then its number is nobody else's.
+        drop(self.group.take());
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself, and then there is nothing to kill.
             let _ended = child.kill();
@@ -129,6 +139,18 @@ pub fn find_program(program: &str) -> PathBuf {
     let folders = this.ancestors().skip(1).take(2);
     let mut beside = folders.map(|folder| folder.join(program));
     beside.find(|path| path.is_file()).unwrap_or(plain)
+}
+
+/// A subject's text for a message of one line: what moves a terminal's cursor or changes its colours is replaced, and
+/// what is too long is cut.
+pub(super) fn printable(text: &str) -> String {
+    let replace = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut characters = text.chars().map(replace);
+    let shown: String = characters.by_ref().take(SHOWN_CHARS_MAX).collect();
+    match characters.next() {
+        Some(_) => format!("{shown}…"),
+        None => shown,
+    }
 }
 
 /// Whether a program can be found.
@@ -169,6 +191,9 @@ fn reap(child: Child) {
     let _sent = sender.send(child);
 }
 
+/// Longest part of a line shown in a message.
+const SHOWN_CHARS_MAX: usize = 120;
+
 /// Bytes of standard error that are kept.
 pub const STDERR_BYTES_MAX: usize = 16 << 10;
 
@@ -191,6 +216,18 @@ mod tests {
     fn end_of_a_process_names_status_and_last_words() {
         let mut process = shell("echo first >&2; echo why >&2; exit 3");
         assert_eq!(process.end(), "'sh' ended with exit status: 3; last words: why");
+    }
+
+    #[test]
+    fn children_of_a_script_end_with_it() {
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+        let words = ["sh", "-c", "sleep 60 & echo; wait"].map(str::to_owned);
+        let process = Process::spawn(&words, Some(theirs)).expect("a shell");
+        ours.read_exact(&mut [0]).expect("the script has started its child");
+        drop(process);
+        // The stream ends when nobody holds its other side any more, the child included.
+        ours.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        assert_eq!(ours.read(&mut [0]).expect("the end of the stream"), 0);
     }
 
     #[test]

@@ -9,13 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use super::description::{Channel, Description, Launch, Places, Reset, Serial};
 use super::disk;
 use super::kernel;
-use super::process::Process;
+use super::process::{Process, printable};
 use super::qmp::Qmp;
+use super::remains::Folder;
 use crate::case::Setup;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Broken, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
@@ -53,10 +52,7 @@ impl Adapter for QtestAdapter {
     }
 
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
-        let folder = tempfile::Builder::new()
-            .prefix("touchstone-")
-            .tempdir()
-            .map_err(start)?;
+        let folder = Folder::new().map_err(start)?;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut places = Places {
             socket: path("qtest"),
@@ -99,7 +95,7 @@ struct QtestMachine {
     lines: Lines,
     console: Option<UnixStream>,
     qmp: Option<Qmp>,
-    _folder: TempDir,
+    _folder: Folder,
     // State, all of it.
     events: VecDeque<LineEvent>,
 }
@@ -110,7 +106,7 @@ impl QtestMachine {
         caps: Caps,
         words: &[String],
         places: &Places,
-        folder: TempDir,
+        folder: Folder,
         facts: Facts,
     ) -> Result<QtestMachine, Stop> {
         let deadline = Instant::now() + Duration::from_millis(launch.start_ms);
@@ -203,7 +199,9 @@ impl QtestMachine {
             } else if let Some(value) = line.strip_prefix("OK") {
                 return Ok(value.trim_start().to_owned());
             } else {
-                return Err(Broken::Transport(format!("'{}' was answered '{}'", cut(command), cut(&line))).into());
+                return Err(
+                    Broken::Transport(format!("'{}' was answered '{}'", printable(command), printable(&line))).into(),
+                );
             }
         }
     }
@@ -215,13 +213,16 @@ impl QtestMachine {
 
     fn number(&self, command: &str, answer: &str) -> Result<u64, Stop> {
         parse_number(answer).ok_or_else(|| {
-            let text = format!("'{command}' was answered 'OK {}', which is no number", cut(answer));
+            let text = format!(
+                "'{command}' was answered 'OK {}', which is no number",
+                printable(answer)
+            );
             Broken::Transport(text).into()
         })
     }
 
     fn broken(&mut self, command: &str, error: ReceiveError) -> Stop {
-        let command = cut(command);
+        let command = printable(command);
         Stop::Broken(match error {
             ReceiveError::Silent => {
                 let limit = self.answer_limit.as_millis();
@@ -291,7 +292,7 @@ impl Machine for QtestMachine {
             let answer = self.ask(&command)?;
             let bytes = parse_hex(&answer).filter(|bytes| bytes.len() == chunk.len());
             let bytes =
-                bytes.ok_or_else(|| Broken::Transport(format!("'{command}' was answered '{}'", cut(&answer))))?;
+                bytes.ok_or_else(|| Broken::Transport(format!("'{command}' was answered '{}'", printable(&answer))))?;
             chunk.copy_from_slice(&bytes);
         }
         Ok(())
@@ -359,8 +360,9 @@ impl Machine for QtestMachine {
         match (self.serial, &mut self.console) {
             (Serial::Qtest, _) => {
                 let answer = self.ask("serial_out")?;
-                parse_hex(&answer)
-                    .ok_or_else(|| Broken::Transport(format!("'serial_out' was answered '{}'", cut(&answer))).into())
+                parse_hex(&answer).ok_or_else(|| {
+                    Broken::Transport(format!("'serial_out' was answered '{}'", printable(&answer))).into()
+                })
             }
             (Serial::Stdio, Some(_)) => {
                 self.settle(SETTLE_TURNS)?;
@@ -512,16 +514,6 @@ fn start(error: std::io::Error) -> Stop {
     Broken::Start(format!("prepare files and sockets: {error}")).into()
 }
 
-/// The beginning of a line that may be long.
-fn cut(line: &str) -> String {
-    let shown: String = line.chars().take(SHOWN_CHARS_MAX).collect();
-    if shown.len() < line.len() {
-        format!("{shown}…")
-    } else {
-        shown
-    }
-}
-
 /// Bytes of one bulk access on the wire.
 const CHUNK_BYTES: usize = 32 << 10;
 
@@ -545,9 +537,6 @@ const FIFO_BYTES: usize = 17;
 
 /// A moment in which a main loop looks at its other channels.
 const TURN: Duration = Duration::from_millis(1);
-
-/// Longest part of a line shown in a message.
-const SHOWN_CHARS_MAX: usize = 120;
 
 #[cfg(test)]
 mod tests;

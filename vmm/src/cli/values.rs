@@ -73,13 +73,20 @@ pub(super) fn parse_number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => u64::from_str_radix(digits, 16).ok(),
         Some(_) => None,
-        None if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-        None => None,
+        None => parse_decimal(text),
     }
 }
 
+/// Reads a decimal number: digits and nothing else.
+pub(super) fn parse_decimal(text: &str) -> Option<u64> {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
+}
+
 /// Reads a size: digits, perhaps a fraction, perhaps a suffix B, K, M, G or T; without suffix it counts `unit_bytes`.
-/// A fraction of a byte is dropped. The error says what to write instead.
+/// A fraction of a byte is dropped, and what 64 bits cannot count is the most they can. The error says what to write
+/// instead.
 pub(super) fn parse_size(text: &str, unit_bytes: u64) -> Result<u64, String> {
     let fix = || "is a size such as 512K, 128M, 1.5G or 1T".to_owned();
     if text.starts_with("0x") || text.starts_with("0X") {
@@ -99,13 +106,11 @@ pub(super) fn parse_size(text: &str, unit_bytes: u64) -> Result<u64, String> {
     if !plain(whole) || !plain(fraction) || FRACTION_DIGITS_MAX < fraction.len() {
         return Err(fix());
     }
-    let whole = whole
-        .parse::<u64>()
-        .ok()
-        .and_then(|whole| whole.checked_mul(unit_bytes));
+    // All digits: what does not parse is too large.
+    let whole = whole.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(unit_bytes);
     let scale = 10_u128.pow(fraction.len() as u32);
     let part = fraction.parse::<u128>().map_err(|_| fix())? * u128::from(unit_bytes) / scale;
-    whole.and_then(|whole| whole.checked_add(part as u64)).ok_or_else(fix)
+    Ok(whole.saturating_add(part as u64))
 }
 
 /// Reads `YYYY-MM-DDTHH:MM:SS` or `YYYY-MM-DD` as seconds since 1970-01-01T00:00:00. The error says what to write.

@@ -58,6 +58,17 @@ pub enum SetupError {
         /// CPUs there can be.
         most: usize,
     },
+    /// More RAM than KVM takes, or than the host's CPU can address.
+    #[error("-m: KVM on this host takes no {length_bytes:#x} bytes of RAM at {gpa:#x}: {error}; give less RAM")]
+    Memory {
+        /// First guest-physical address.
+        gpa: u64,
+        /// Length of the range.
+        length_bytes: u64,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
     /// A call failed.
     #[error("{call}: {error}")]
     Call {

@@ -1,5 +1,6 @@
 //! A run from power-on to its end: what the threads share, and how it can end.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
@@ -59,7 +60,7 @@ impl RunError {
     pub fn is_usage(&self) -> bool {
         match self {
             RunError::NoKernel | RunError::Cpus(_) | RunError::Boot { .. } => true,
-            RunError::Build(error) => matches!(error, BuildError::Config(_)),
+            RunError::Build(error) => !matches!(error, BuildError::Memory(_)),
             RunError::Setup(_) | RunError::Host(_) => false,
         }
     }
@@ -85,7 +86,8 @@ pub fn run(config: &Config, options: &RunOptions, started: Instant) -> Result<u8
     terminal::restore();
     let end = result?;
     if let Some(message) = &end.message {
-        eprint!("{message}");
+        // Whoever started this may have closed it; the status says how it ended.
+        let _unread = write!(io::stderr(), "{message}");
     }
     Ok(end.status)
 }
@@ -102,7 +104,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     };
     let machine = Machine::new(&config)?;
     for warning in &machine.board().warnings {
-        eprintln!("microvm: warning: {warning}");
+        let _unread = writeln!(io::stderr(), "microvm: warning: {warning}");
     }
     let power_on = Instant::now();
     let boot = Boot {

@@ -107,7 +107,11 @@ fn add_memory(fd: &VmFd, memory: &Memory) -> Result<(), SetupError> {
         // next to the file descriptor, so it outlives the slot. The guest may write to it at any time: all access from
         // Rust goes through vm-memory, which uses volatile copies and hands out no references. Slots do not overlap
         // because the regions of a guest memory map do not.
-        unsafe { fd.set_user_memory_region(slot) }.map_err(SetupError::call("KVM_SET_USER_MEMORY_REGION"))?;
+        unsafe { fd.set_user_memory_region(slot) }.map_err(|error| SetupError::Memory {
+            gpa: slot.guest_phys_addr,
+            length_bytes: slot.memory_size,
+            error: error.into(),
+        })?;
     }
     Ok(())
 }
