@@ -647,8 +647,7 @@ fn watch_signals(orderly: bool) -> Result<Arc<AtomicBool>, End> {
                 complain("interrupted: the cases that run are waited for; once more ends them");
                 continue;
             }
-            remains::clear();
-            std::process::exit(i32::from(End::UNEXPECTED));
+            remains::exit(i32::from(End::UNEXPECTED));
         }
     });
     Ok(stop)

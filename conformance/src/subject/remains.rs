@@ -1,6 +1,6 @@
 //! What must not outlive this program: the processes and folders of subjects.
 //!
-//! Whatever is dropped takes care of itself. An interrupt that ends the program at once drops nothing: [`clear`] is for
+//! Whatever is dropped takes care of itself. An interrupt that ends the program at once drops nothing: [`exit`] is for
 //! it.
 
 use std::collections::BTreeSet;
@@ -49,14 +49,16 @@ impl Drop for Group {
     }
 }
 
-/// Ends every process and removes every folder that is left, for a program that is about to end.
-pub fn clear() {
+/// Ends this program with `code`, every process of a subject, and removes their folders.
+pub fn exit(code: i32) -> ! {
+    // Held to the end: whoever notices that its subject is gone waits here and does nothing more.
     let live = live();
     live.groups.iter().copied().for_each(kill);
     for folder in &live.folders {
         // Nothing to be done about what cannot be removed, and nobody to tell.
         let _removed = std::fs::remove_dir_all(folder);
     }
+    std::process::exit(code)
 }
 
 struct Live {
