@@ -380,6 +380,7 @@ impl Digest {
         for event in machine.take_events() {
             match event {
                 Event::SerialOut(byte) => self.word(u64::from(byte)),
+                Event::DebugOut(byte) => self.word(u64::from(byte)),
                 Event::DebugExit { value } => self.word(u64::from(value)),
                 Event::BootMark { mark } => self.word(u64::from(mark)),
                 Event::Msi { address, data } => self.word(address ^ u64::from(data) << 32),

@@ -15,8 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::board::BuildError;
 use crate::board::config::{BOOT_MARK_PORT, Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
 use crate::board::profile::Profile;
+use crate::chip::debug_console;
 use crate::host::disk::HostDisk;
-use crate::host::options::{RtcClock, RunOptions, SerialTo};
+use crate::host::options::{DebugConsoleTo, RtcClock, RunOptions, SerialTo};
 
 mod values;
 
@@ -73,10 +74,11 @@ pub struct MachineArgs {
     /// Kernel command line; needs --kernel.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub append: Option<String>,
-    /// Firmware; not offered yet.
+    /// Firmware ROM, a multiple of 64 KiB: the CPU starts in it, and it gets the kernel by fw_cfg.
     #[arg(long, value_name = "FILE")]
     pub bios: Option<PathBuf>,
-    /// Option ROM to offer to a firmware by fw_cfg as genroms/NAME (qtest and inspect).
+    /// Option ROM to offer to a firmware by fw_cfg as genroms/NAME; may be given more than once. One named pvh.bin or
+    /// linuxboot_dma.bin is what starts the kernel, for a firmware that needs it.
     #[arg(long, value_name = "FILE")]
     pub option_rom: Vec<PathBuf>,
     /// virtio device; the first goes to the last transport: virtio-rng or virtio-blk,file=FILE[,readonly=on], each
@@ -103,6 +105,9 @@ pub struct RunArgs {
     /// End with status 0 when the guest resets the machine.
     #[arg(long)]
     pub no_reboot: bool,
+    /// Where to print what the guest writes to port 0x402, the debug console; absent without this option.
+    #[arg(long, value_name = "stdio|file:FILE")]
+    pub debug_console: Option<String>,
     /// Note the time of every byte the guest writes to port 0x3f0, one line each.
     #[arg(long, value_name = "FILE")]
     pub boot_marks: Option<PathBuf>,
@@ -241,11 +246,6 @@ impl MachineArgs {
         }
         let rtc = Pairs::parse("--rtc", self.rtc.as_deref().unwrap_or(""))?;
         let clock = rtc_config(&rtc, rtc_default, &mut config)?;
-        if self.bios.is_some() {
-            return Err(CliError::Usage(
-                "--bios: running a firmware is not offered yet; drop it and give --kernel".into(),
-            ));
-        }
         if self.kernel.is_none() {
             for (given, option) in [(self.initrd.is_some(), "--initrd"), (self.append.is_some(), "--append")] {
                 if given {
@@ -255,6 +255,7 @@ impl MachineArgs {
                 }
             }
         }
+        config.bios = read_blob("--bios", self.bios.as_deref())?;
         config.kernel = read_blob("--kernel", self.kernel.as_deref())?;
         config.initrd = read_blob("--initrd", self.initrd.as_deref())?;
         config.append = self.append.clone().unwrap_or_default();
@@ -283,9 +284,9 @@ impl RunArgs {
     /// # Errors
     /// [`CliError`] naming option, value and fix.
     pub fn parse(&self) -> Result<(Config, RunOptions), CliError> {
-        if !self.machine.option_rom.is_empty() {
+        if !self.machine.option_rom.is_empty() && self.machine.bios.is_none() {
             return Err(CliError::Usage(
-                "--option-rom: no firmware runs here, so nothing would run an option ROM; drop it".into(),
+                "--option-rom: without a firmware nothing runs an option ROM; give --bios FILE or drop it".into(),
             ));
         }
         let (mut config, rtc_clock) = self.machine.config(RtcDefault::HostUtc)?;
@@ -293,13 +294,16 @@ impl RunArgs {
         if self.boot_marks.is_some() {
             config.boot_marks = Some(BOOT_MARK_PORT);
         }
-        if config.kernel.is_none() {
+        if config.kernel.is_none() && config.bios.is_none() {
             return Err(CliError::Usage(
-                "run: without a kernel there is nothing to run; give --kernel FILE".into(),
+                "run: without a kernel there is nothing to run; give --kernel FILE or --bios FILE".into(),
             ));
         }
+        let debug_console = self.debug_console.as_deref().map(debug_console_to).transpose()?;
+        config.debug_console = debug_console.is_some().then_some(debug_console::PORT);
         let options = RunOptions {
             serial: serial_to(&self.serial)?,
+            debug_console,
             no_reboot: self.no_reboot,
             boot_marks: self.boot_marks.clone(),
             rtc_clock,
@@ -573,6 +577,16 @@ fn serial_to(text: &str) -> Result<SerialTo, CliError> {
     }
 }
 
+fn debug_console_to(text: &str) -> Result<DebugConsoleTo, CliError> {
+    match (text, text.split_once(':')) {
+        ("stdio", _) => Ok(DebugConsoleTo::Stdio),
+        (_, Some(("file", path))) if !path.is_empty() => Ok(DebugConsoleTo::File(path.into())),
+        _ => Err(CliError::Usage(format!(
+            "--debug-console '{text}': write stdio or file:FILE"
+        ))),
+    }
+}
+
 fn qtest_socket(text: &str) -> Result<QtestSocket, CliError> {
     let bad = || CliError::Usage(format!("--socket '{text}': write unix:PATH or unix:PATH,server=on"));
     let pairs = Pairs::parse("--socket", text)?;
@@ -651,7 +665,7 @@ fn one_line(text: &str) -> String {
     format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
-/// Most bytes of a kernel, initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.
+/// Most bytes of a firmware, kernel, initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.
 const FILE_BYTES_MAX: u64 = u32::MAX as u64;
 
 /// Most bytes of RAM: what 44 address bits reach, more than hosts have.

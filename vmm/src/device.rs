@@ -108,6 +108,8 @@ pub enum Event {
         /// The value written.
         value: u32,
     },
+    /// The guest wrote a byte to the debug console.
+    DebugOut(u8),
     /// The guest wrote a boot mark.
     BootMark {
         /// The byte that names the mark.

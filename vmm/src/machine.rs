@@ -139,14 +139,17 @@ impl Machine {
         true
     }
 
-    /// Resets every device and puts the kernel's segments back; other RAM, virtual time and what the machine model
-    /// keeps stay.
+    /// Resets every device and puts the firmware and the kernel's segments back; other RAM, virtual time and what the
+    /// machine model keeps stay.
     pub fn reset(&mut self) {
         for index in 0..self.slots.len() {
             self.with_device(self.slots[index], |device, ctx| device.reset(ctx));
         }
         if let Some(kernel) = &self.board.kernel {
             kernel.load(&self.memory, false);
+        }
+        if let Some(firmware) = &self.board.firmware {
+            firmware.load(&self.memory);
         }
     }
 
@@ -312,6 +315,7 @@ const SETTLE_ROUNDS_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::config::Blob;
     use crate::board::profile::Profile;
 
     #[test]
@@ -361,6 +365,24 @@ mod tests {
         machine.port_write(0x71, Width::Byte, 0xa5);
         machine.reset();
         assert_eq!(machine.port_read(0x71, Width::Byte), 0xa5, "and the index stays too");
+    }
+
+    #[test]
+    fn reset_puts_the_firmware_back() {
+        let config = Config {
+            bios: Some(Blob {
+                name: "rom".into(),
+                bytes: vec![0x90; 0x1_0000].into(),
+            }),
+            ..Config::default()
+        };
+        let mut machine = Machine::new(&config).expect("128 MiB fit");
+        machine.store(0xf_fff0, Width::Dword, 0x1234_5678);
+        assert_eq!(machine.load(0xffff_fff2, Width::Word), 0x1234);
+        machine.store(0xe_fffc, Width::Qword, 0);
+        machine.reset();
+        assert_eq!(machine.load(0xf_fff0, Width::Dword), 0x9090_9090);
+        assert_eq!(machine.load(0xe_fffc, Width::Qword), 0x9090_9090_0000_0000, "RAM keeps");
     }
 
     #[test]

@@ -1,13 +1,26 @@
 //! Guest memory: RAM as the guest and DMA see it, bounds-checked by `vm-memory`.
 
 use std::fmt;
+use std::sync::Arc;
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
+};
 
-/// Guest RAM. Cloning shares the same bytes.
+/// Guest RAM, and ROM where it is RAM that hides other RAM. Cloning shares the same bytes.
 #[derive(Clone)]
 pub struct Memory {
     map: GuestMemoryMmap<()>,
+}
+
+/// Memory beside RAM that may be seen at several places: a write at one is read at all. It hides the RAM that lies
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its length, a multiple of 4 KiB.
+    pub length_bytes: u64,
+    /// First guest-physical address of each place.
+    pub places: Vec<u64>,
 }
 
 /// Memory that could not be set up.
@@ -36,18 +49,31 @@ impl Memory {
     /// # Errors
     /// [`MapError`] when the host refuses a mapping.
     pub fn new(ranges: &[(u64, u64)]) -> Result<Memory, MapError> {
-        let fail = |(gpa, length_bytes): (u64, u64), reason: &dyn fmt::Display| MapError {
-            gpa,
-            length_bytes,
-            reason: reason.to_string(),
-        };
-        let mut wanted = Vec::new();
-        for &range in ranges {
-            let length = usize::try_from(range.1).map_err(|error| fail(range, &error))?;
-            wanted.push((GuestAddress(range.0), length));
+        Memory::with_blocks(ranges, &[])
+    }
+
+    /// As [`Memory::new`], with blocks that hide what RAM lies at their places. RAM around them keeps its addresses.
+    ///
+    /// # Errors
+    /// [`MapError`] when the host refuses a mapping, or two blocks want the same address.
+    pub fn with_blocks(ranges: &[(u64, u64)], blocks: &[Block]) -> Result<Memory, MapError> {
+        let mut regions = Vec::new();
+        for &range in &visible(ranges, blocks) {
+            regions.push(place(range, map(range)?)?);
         }
+        for block in blocks {
+            let range = |&gpa: &u64| (gpa, block.length_bytes);
+            let Some(first) = block.places.first() else {
+                continue;
+            };
+            let mapping = map(range(first))?;
+            for gpa in &block.places {
+                regions.push(place(range(gpa), Arc::clone(&mapping))?);
+            }
+        }
+        regions.sort_by_key(GuestMemoryRegion::start_addr);
         let first = ranges.first().copied().unwrap_or_default();
-        let map = GuestMemoryMmap::from_ranges(&wanted).map_err(|error| fail(first, &error))?;
+        let map = GuestMemoryMmap::from_regions(regions).map_err(|error| refused(first, &error))?;
         Ok(Memory { map })
     }
 
@@ -119,6 +145,48 @@ impl fmt::Debug for Memory {
     }
 }
 
+/// The parts of RAM that no block hides, ascending.
+fn visible(ranges: &[(u64, u64)], blocks: &[Block]) -> Vec<(u64, u64)> {
+    let mut left = ranges.to_vec();
+    for block in blocks {
+        for &start in &block.places {
+            let end = start + block.length_bytes;
+            let around = |&(gpa, length): &(u64, u64)| {
+                let before = (gpa, start.clamp(gpa, gpa + length) - gpa);
+                let after = end.clamp(gpa, gpa + length);
+                [before, (after, gpa + length - after)]
+            };
+            let covers = |range: &(u64, u64)| range.0 < end && start < range.0 + range.1;
+            left = left
+                .iter()
+                .flat_map(|range| if covers(range) { around(range) } else { [*range, (0, 0)] })
+                .filter(|range| range.1 != 0)
+                .collect();
+        }
+    }
+    left
+}
+
+fn map(range: (u64, u64)) -> Result<Arc<MmapRegion<()>>, MapError> {
+    let length = usize::try_from(range.1).map_err(|error| refused(range, &error))?;
+    MmapRegion::new(length)
+        .map(Arc::new)
+        .map_err(|error| refused(range, &error))
+}
+
+fn place(range: (u64, u64), mapping: Arc<MmapRegion<()>>) -> Result<GuestRegionMmap<()>, MapError> {
+    let region = GuestRegionMmap::with_arc(mapping, GuestAddress(range.0));
+    region.ok_or_else(|| refused(range, &"it ends past the end of the address space"))
+}
+
+fn refused((gpa, length_bytes): (u64, u64), reason: &dyn fmt::Display) -> MapError {
+    MapError {
+        gpa,
+        length_bytes,
+        reason: reason.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +204,41 @@ mod tests {
     fn access_at_the_end_of_the_address_space_is_outside() {
         let memory = Memory::new(&[(0, 0x1000)]).expect("4 KiB fit");
         assert_eq!(memory.write(u64::MAX, &[1, 2]), Err(OutsideRam { done_bytes: 0 }));
+    }
+
+    #[test]
+    fn block_hides_ram_and_is_the_same_at_both_places() {
+        let block = Block {
+            length_bytes: 0x2000,
+            places: vec![0x3000, 0x10_0000],
+        };
+        let memory = Memory::with_blocks(&[(0, 0x8000)], &[block]).expect("it fits");
+        assert_eq!(
+            memory.ranges(),
+            [(0, 0x3000), (0x3000, 0x2000), (0x5000, 0x3000), (0x10_0000, 0x2000)]
+        );
+        assert_eq!(memory.write(0x2fff, &[1, 2, 3]), Ok(()), "across the edge");
+        let mut read = [0; 2];
+        assert_eq!(memory.read(0x10_0000, &mut read), Ok(()));
+        assert_eq!(read, [2, 3]);
+        assert_eq!(memory.write(0x10_1fff, &[9, 9]), Err(OutsideRam { done_bytes: 1 }));
+        assert_eq!(memory.read(0x4fff, &mut read), Ok(()));
+        assert_eq!(read, [9, 0], "RAM goes on behind it");
+    }
+
+    #[test]
+    fn block_may_lie_where_ram_ends() {
+        let block = |gpa| Block {
+            length_bytes: 0x2000,
+            places: vec![gpa],
+        };
+        let ranges = |blocks: &[Block]| Memory::with_blocks(&[(0, 0x2000)], blocks).expect("it fits").ranges();
+        assert_eq!(ranges(&[block(0x1000)]), [(0, 0x1000), (0x1000, 0x2000)]);
+        assert_eq!(ranges(&[block(0)]), [(0, 0x2000)]);
+        assert_eq!(ranges(&[block(0x8000)]), [(0, 0x2000), (0x8000, 0x2000)]);
+        assert!(
+            Memory::with_blocks(&[], &[block(0), block(0x1000)]).is_err(),
+            "two blocks"
+        );
     }
 }

@@ -38,6 +38,8 @@ pub struct Config {
     pub kvm: bool,
     /// What the RTC shows at power-on, in seconds since 1970-01-01T00:00:00 as the guest reads it.
     pub rtc_start_seconds: i64,
+    /// The firmware ROM file the machine starts in.
+    pub bios: Option<Blob>,
     /// The kernel image file.
     pub kernel: Option<Blob>,
     /// The initial RAM disk file.
@@ -50,6 +52,8 @@ pub struct Config {
     pub devices: Vec<DeviceConfig>,
     /// Port of the debug-exit device.
     pub debug_exit: Option<u16>,
+    /// Port of the debug console.
+    pub debug_console: Option<u16>,
     /// Port that takes boot marks.
     pub boot_marks: Option<u16>,
     /// Option ROMs for a firmware to run. One named as the loader's own (`pvh.bin`, `linuxboot_dma.bin`) takes its
@@ -146,12 +150,14 @@ impl Config {
             virtio_modern: profile.virtio_modern,
             kvm: false,
             rtc_start_seconds: 946_684_800,
+            bios: None,
             kernel: None,
             initrd: None,
             append: String::new(),
             entropy: || Box::new(Xorshift::new(ENTROPY_SEED)),
             devices: Vec::new(),
             debug_exit: None,
+            debug_console: None,
             boot_marks: None,
             option_roms: Vec::new(),
             fw_cfg_files: Vec::new(),

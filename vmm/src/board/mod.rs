@@ -4,9 +4,11 @@
 //! Deviations: a line that two devices drive is high while either drives it; the original keeps the level that was
 //! written last.
 
+use crate::boot::firmware::{Firmware, FirmwareError};
 use crate::boot::kernel::{Kernel, KernelError};
 use crate::bus::{AddressMap, Overlap};
 use crate::chip::boot_mark::BootMark;
+use crate::chip::debug_console::DebugConsole;
 use crate::chip::debug_exit::{self, DebugExit};
 use crate::chip::fw_cfg::{FileError, FwCfg};
 use crate::chip::ioapic::Ioapic;
@@ -54,6 +56,8 @@ pub struct Board {
     pub fw_cfg: Option<FwCfg>,
     /// The debug-exit port.
     pub debug_exit: Option<DebugExit>,
+    /// The debug console.
+    pub debug_console: Option<DebugConsole>,
     /// The boot-mark port.
     pub boot_mark: Option<BootMark>,
     /// Where RAM lies.
@@ -62,6 +66,8 @@ pub struct Board {
     pub e820: Vec<e820::Entry>,
     /// The command line given to the kernel; `None` without one.
     pub command_line: Option<String>,
+    /// The firmware the machine starts in.
+    pub firmware: Option<Firmware>,
     /// The kernel as it is handed to a firmware.
     pub kernel: Option<Kernel>,
     /// What the machine has to say about the configuration, without `warning: `.
@@ -87,6 +93,8 @@ pub enum Slot {
     FwCfg,
     /// [`Board::debug_exit`].
     DebugExit,
+    /// [`Board::debug_console`].
+    DebugConsole,
     /// [`Board::boot_mark`].
     BootMark,
 }
@@ -102,6 +110,7 @@ impl std::fmt::Display for Slot {
             Slot::Ioapic => f.write_str("ioapic"),
             Slot::FwCfg => f.write_str("fw_cfg"),
             Slot::DebugExit => f.write_str("debug_exit"),
+            Slot::DebugConsole => f.write_str("debug_console"),
             Slot::BootMark => f.write_str("boot_mark"),
         }
     }
@@ -122,6 +131,14 @@ pub enum BuildError {
     /// A fw_cfg file that the directory cannot hold.
     #[error("{0}; rename or drop it")]
     FwCfg(#[from] FileError),
+    /// A file that is no firmware for this machine.
+    #[error("--bios '{name}': could not load PC BIOS: {error}")]
+    Firmware {
+        /// The file's name.
+        name: String,
+        /// What is wrong.
+        error: FirmwareError,
+    },
     /// A kernel that cannot be handed over.
     #[error("--kernel '{name}': {error}")]
     Kernel {
@@ -133,7 +150,7 @@ pub enum BuildError {
 }
 
 impl Board {
-    /// Builds the devices, the address map and guest memory, with the kernel's segments in place.
+    /// Builds the devices, the address map and guest memory, with firmware and the kernel's segments in place.
     ///
     /// # Errors
     /// [`BuildError`]: memory refused by the host, addresses claimed twice, or a configuration the machine cannot be.
@@ -160,12 +177,18 @@ impl Board {
         };
         let fw_cfg = FwCfg::new(items::items(&facts)?);
 
-        let memory = Memory::new(&ram.ranges())?;
+        let firmware = firmware(config)?;
+        let blocks = firmware.as_ref().map(Firmware::blocks).unwrap_or_default();
+        let memory = Memory::with_blocks(&ram.ranges(), &blocks)?;
         if let Some(kernel) = &kernel {
+            let taken = firmware.as_ref().map(Firmware::low).unwrap_or_default();
             kernel
-                .check_fits(&memory)
+                .check_fits(&memory, &taken)
                 .map_err(|error| kernel_error(config, error))?;
             kernel.load(&memory, true);
+        }
+        if let Some(firmware) = &firmware {
+            firmware.load(&memory);
         }
         let warnings = warnings(config, &ram);
         let rtc = config.has_rtc().then(|| {
@@ -184,10 +207,12 @@ impl Board {
             transports: transports(config, &places, &devices),
             fw_cfg: Some(fw_cfg),
             debug_exit: config.debug_exit.map(|port| DebugExit::new(port, debug_exit::LENGTH)),
+            debug_console: config.debug_console.map(DebugConsole::new),
             boot_mark: config.boot_marks.map(BootMark::new),
             ram,
             e820,
             command_line,
+            firmware,
             kernel,
             warnings,
         };
@@ -204,7 +229,8 @@ impl Board {
     pub fn slots(&self) -> Vec<Slot> {
         let mut slots = vec![Slot::Pit, Slot::Rtc, Slot::Serial];
         slots.extend((0..self.transports.len()).map(|index| Slot::VirtioMmio(index as u8)));
-        slots.extend([Slot::Pic, Slot::Ioapic, Slot::FwCfg, Slot::DebugExit, Slot::BootMark]);
+        slots.extend([Slot::Pic, Slot::Ioapic, Slot::FwCfg]);
+        slots.extend([Slot::DebugExit, Slot::DebugConsole, Slot::BootMark]);
         slots
     }
 
@@ -215,7 +241,8 @@ impl Board {
             Slot::Pit => self.pit.is_some().then_some(gsi::PIT),
             Slot::Rtc => self.rtc.is_some().then_some(gsi::RTC),
             Slot::Serial => self.serial.is_some().then_some(gsi::SERIAL),
-            Slot::Pic | Slot::Ioapic | Slot::FwCfg | Slot::DebugExit | Slot::BootMark => None,
+            Slot::Pic | Slot::Ioapic | Slot::FwCfg => None,
+            Slot::DebugExit | Slot::DebugConsole | Slot::BootMark => None,
         }
     }
 
@@ -233,6 +260,7 @@ impl Board {
             Slot::Ioapic => self.ioapic.as_ref().map(|device| device as &dyn Device),
             Slot::FwCfg => self.fw_cfg.as_ref().map(|device| device as &dyn Device),
             Slot::DebugExit => self.debug_exit.as_ref().map(|device| device as &dyn Device),
+            Slot::DebugConsole => self.debug_console.as_ref().map(|device| device as &dyn Device),
             Slot::BootMark => self.boot_mark.as_ref().map(|device| device as &dyn Device),
         }
     }
@@ -251,6 +279,7 @@ impl Board {
             Slot::Ioapic => self.ioapic.as_mut().map(|device| device as &mut dyn Device),
             Slot::FwCfg => self.fw_cfg.as_mut().map(|device| device as &mut dyn Device),
             Slot::DebugExit => self.debug_exit.as_mut().map(|device| device as &mut dyn Device),
+            Slot::DebugConsole => self.debug_console.as_mut().map(|device| device as &mut dyn Device),
             Slot::BootMark => self.boot_mark.as_mut().map(|device| device as &mut dyn Device),
         }
     }
@@ -270,6 +299,17 @@ fn check_cpus(config: &Config) -> Result<(), BuildError> {
         )));
     }
     Ok(())
+}
+
+fn firmware(config: &Config) -> Result<Option<Firmware>, BuildError> {
+    let Some(file) = &config.bios else {
+        return Ok(None);
+    };
+    let firmware = Firmware::new(&file.bytes).map_err(|error| BuildError::Firmware {
+        name: file.name.clone(),
+        error,
+    });
+    firmware.map(Some)
 }
 
 fn kernel(config: &Config, ram: &RamLayout) -> Result<Option<Kernel>, BuildError> {

@@ -150,6 +150,55 @@ fn users_option_rom_takes_the_place_of_the_loaders() {
 }
 
 #[test]
+fn firmware_changes_nothing_but_memory() {
+    let with = Config {
+        bios: Some(rom_file(128 << 10)),
+        ..with_kernel()
+    };
+    let facts = |config: &Config| {
+        let board = board(config);
+        let table = items(&board).file("etc/e820").map(|bytes| bytes.to_vec());
+        (table, cmos::presets(&board.ram), u32_of(&board, key::KERNEL_ENTRY))
+    };
+    assert_eq!(facts(&with), facts(&with_kernel()));
+    let (_, _, memory) = Board::new(&with).expect("a good configuration");
+    let ram = 128 << 20;
+    assert_eq!(
+        memory.ranges(),
+        [
+            (0, 0xe_0000),
+            (0xe_0000, 0x2_0000),
+            (0x10_0000, ram - 0x10_0000),
+            (0xfffe_0000, 0x2_0000)
+        ]
+    );
+}
+
+#[test]
+fn firmware_that_cannot_be_mapped_is_refused() {
+    let error = |bytes| {
+        let config = Config {
+            bios: Some(rom_file(bytes)),
+            ..Config::default()
+        };
+        Board::new(&config).err().expect("refused").to_string()
+    };
+    assert_eq!(
+        error(1000),
+        "--bios 'rom': could not load PC BIOS: 1000 bytes are not a multiple of 64 KiB, as a firmware's size must be"
+    );
+    assert!(error(0).contains("the file is empty"));
+    assert!(error(17 << 20).contains("are too many"));
+}
+
+fn rom_file(bytes: usize) -> Blob {
+    Blob {
+        name: "rom".into(),
+        bytes: vec![0x90; bytes].into(),
+    }
+}
+
+#[test]
 fn configurations_the_machine_cannot_be_are_refused() {
     let error = |config: Config| Board::new(&config).err().expect("refused").to_string();
     let smp = |cpus, cpus_max| Config {

@@ -126,12 +126,15 @@ impl Kernel {
         }
     }
 
-    /// The first byte that the kernel's segments need and `memory` does not have.
+    /// Whether the kernel's segments lie in `memory` and beside the firmware's part below 1 MiB, `taken`.
     ///
     /// # Errors
     /// [`KernelError::Segment`].
-    pub fn check_fits(&self, memory: &Memory) -> Result<(), KernelError> {
+    pub fn check_fits(&self, memory: &Memory, taken: &Range<u64>) -> Result<(), KernelError> {
         for segment in &self.segments {
+            if segment.address < taken.end && taken.start < segment.end() {
+                return Err(segment.wrong("lies where the firmware is"));
+            }
             let length = usize::try_from(segment.memory_bytes).unwrap_or(usize::MAX);
             if memory.available(segment.address, length) < length {
                 return Err(segment.wrong("does not lie in RAM; give more RAM"));

@@ -1,6 +1,7 @@
 //! The chips of the board, in reading order: the simplest first.
 
 pub mod boot_mark;
+pub mod debug_console;
 pub mod debug_exit;
 pub mod fw_cfg;
 pub mod ioapic;

@@ -103,10 +103,6 @@ fn wrong_values_name_option_value_and_fix() {
             "--device bus='pci.0': bus is virtio-mmio-bus.N",
         ),
         (
-            ["--bios", "x"],
-            "--bios: running a firmware is not offered yet; drop it and give --kernel",
-        ),
-        (
             ["--append", "x"],
             "--append is only allowed with --kernel: give --kernel or drop it",
         ),
@@ -158,4 +154,17 @@ fn socket_listens_only_when_told() {
     assert_eq!(qtest_socket("unix:/s").expect("valid"), socket(false));
     assert_eq!(qtest_socket("unix:/s,server=on").expect("valid"), socket(true));
     assert!(qtest_socket("tcp:1").is_err());
+}
+
+#[test]
+fn debug_console_prints_to_a_file_or_to_standard_output() {
+    assert_eq!(debug_console_to("stdio").expect("valid"), DebugConsoleTo::Stdio);
+    assert_eq!(
+        debug_console_to("file:/f").expect("valid"),
+        DebugConsoleTo::File("/f".into())
+    );
+    for text in ["", "file:", "null", "unix:/s"] {
+        let error = debug_console_to(text).expect_err("refused").to_string();
+        assert!(error.ends_with("write stdio or file:FILE"), "{error}");
+    }
 }

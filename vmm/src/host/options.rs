@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct RunOptions {
     /// The peer of the serial port.
     pub serial: SerialTo,
+    /// Where the debug console prints; [`crate::board::config::Config::debug_console`] is set then.
+    pub debug_console: Option<DebugConsoleTo>,
     /// A guest's reset (triple fault) ends the VMM instead of restarting the machine.
     pub no_reboot: bool,
     /// File that gets one line for each boot mark; [`crate::board::config::Config::boot_marks`] is set then.
@@ -28,6 +30,15 @@ pub enum SerialTo {
     Unix(PathBuf),
 }
 
+/// Where the debug console prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DebugConsoleTo {
+    /// Standard output of the VMM.
+    Stdio,
+    /// This file, created or emptied at start.
+    File(PathBuf),
+}
+
 /// What drives the RTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RtcClock {
@@ -41,6 +52,7 @@ impl Default for RunOptions {
     fn default() -> RunOptions {
         RunOptions {
             serial: SerialTo::Stdio,
+            debug_console: None,
             no_reboot: false,
             boot_marks: None,
             rtc_clock: RtcClock::Host,

@@ -1,4 +1,4 @@
-//! The peer of the guest's serial port.
+//! The peer of the guest's serial port, and of its debug console, which has no way back.
 //!
 //! Output never stalls a CPU: bytes go to a buffer of at most [`OUTPUT_BYTES_MAX`] that a thread of its own writes to
 //! the host. When the host does not take them and the buffer is full, further bytes are dropped and counted; the run's
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::options::SerialTo;
+use super::options::{DebugConsoleTo, SerialTo};
 use super::terminal;
 use super::wake::Wake;
 
@@ -96,6 +96,23 @@ pub fn open(to: &SerialTo, gone: Arc<Wake>) -> Result<(SerialOutput, Option<Seri
     let to = output.map(|stream| start_writer(stream, gone)).transpose();
     let to = to.map_err(|error| format!("--serial: start its writer: {error}"))?;
     Ok((SerialOutput { to }, input.map(|from| SerialInput { from })))
+}
+
+/// Opens what the debug console prints to and starts its writer; without `to` everything sent vanishes.
+///
+/// # Errors
+/// The file cannot be created; the text names it.
+pub fn open_debug_console(to: Option<&DebugConsoleTo>, gone: Arc<Wake>) -> Result<SerialOutput, String> {
+    let stream = match to {
+        None => return Ok(SerialOutput { to: None }),
+        Some(DebugConsoleTo::Stdio) => Stream::Stdout,
+        Some(DebugConsoleTo::File(path)) => {
+            let fail = |error| format!("--debug-console file:{}: create it: {error}", path.display());
+            Stream::File(File::create(path).map_err(fail)?)
+        }
+    };
+    let to = start_writer(stream, gone).map_err(|error| format!("--debug-console: start its writer: {error}"))?;
+    Ok(SerialOutput { to: Some(to) })
 }
 
 impl SerialOutput {

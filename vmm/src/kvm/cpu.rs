@@ -1,8 +1,8 @@
-//! One virtual CPU: its state at power-on and at the PVH entry point.
+//! One virtual CPU: its state at power-on, at the reset vector and at the PVH entry point.
 //!
-//! Source: Xen "x86/HVM direct boot ABI" for the boot CPU; Intel SDM volume 3, "Processor State After Reset" for what
-//! the ABI leaves open. Selectors and descriptor tables are unspecified there: the tables are empty, so a guest that
-//! needs one brings its own.
+//! Source: Intel SDM volume 3, "Processor State After Reset", for a start in a firmware and for what the ABI leaves
+//! open; Xen "x86/HVM direct boot ABI" for a start without one. Selectors and descriptor tables
+//! are unspecified there: the tables are empty, so a guest that needs one brings its own.
 
 use kvm_bindings::{
     KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED, Msrs, kvm_debugregs, kvm_dtable, kvm_fpu, kvm_lapic_state,
@@ -19,6 +19,17 @@ pub(super) struct PowerOn {
     pub(super) apic_id: u8,
     sregs: kvm_sregs,
     lapic: kvm_lapic_state,
+    /// What a reset leaves in EDX: family, model and stepping.
+    signature: u32,
+}
+
+/// Where the boot CPU starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// In the firmware, at the reset vector.
+    ResetVector,
+    /// In a kernel that was loaded for it.
+    Pvh(Entry),
 }
 
 impl PowerOn {
@@ -33,14 +44,26 @@ impl PowerOn {
             set_lapic_register(&mut lapic, lapic::LVT_LINT0, lapic::EXT_INT);
         }
         set_lapic_register(&mut lapic, lapic::LVT_LINT1, lapic::NMI);
-        let power_on = PowerOn { apic_id, sregs, lapic };
+        let signature = cpuid::signature(&table);
+        let power_on = PowerOn {
+            apic_id,
+            sregs,
+            lapic,
+            signature,
+        };
         power_on.set_lapic(&fd)?;
         set_msrs(&fd, &POWER_ON_MSRS);
         Ok((fd, power_on))
     }
 
-    /// Puts the CPU at the entry point, or to wait for its start-up message if it is not the boot CPU.
-    pub(super) fn start(&self, fd: &VcpuFd, entry: Entry) -> Result<(), SetupError> {
+    /// Puts the CPU where it starts, or to wait for its start-up message if it is not the boot CPU.
+    pub(super) fn start(&self, fd: &VcpuFd, start: Start) -> Result<(), SetupError> {
+        let Start::Pvh(entry) = start else {
+            // The special registers are as KVM made the CPU.
+            return self.set_reset_registers(fd);
+        };
+        // What a firmware would have done.
+        set_msrs(fd, &[MTRRS_CACHE_ALL]);
         if self.apic_id != 0 {
             return Ok(());
         }
@@ -64,12 +87,7 @@ impl PowerOn {
         // The APIC base goes back with the special registers, so the APIC's registers come after them.
         fd.set_sregs(&self.sregs).map_err(SetupError::call("KVM_SET_SREGS"))?;
         self.set_lapic(fd)?;
-        let regs = kvm_regs {
-            rflags: RFLAGS_RESERVED,
-            rip: 0xfff0,
-            ..Default::default()
-        };
-        fd.set_regs(&regs).map_err(SetupError::call("KVM_SET_REGS"))?;
+        self.set_reset_registers(fd)?;
         let fpu = kvm_fpu {
             fcw: 0x37f,
             mxcsr: 0x1f80,
@@ -92,6 +110,16 @@ impl PowerOn {
         };
         fd.set_mp_state(kvm_mp_state { mp_state: state })
             .map_err(SetupError::call("KVM_SET_MP_STATE"))
+    }
+
+    fn set_reset_registers(&self, fd: &VcpuFd) -> Result<(), SetupError> {
+        let regs = kvm_regs {
+            rip: 0xfff0,
+            rdx: u64::from(self.signature),
+            rflags: RFLAGS_RESERVED,
+            ..Default::default()
+        };
+        fd.set_regs(&regs).map_err(SetupError::call("KVM_SET_REGS"))
     }
 
     fn set_lapic(&self, fd: &VcpuFd) -> Result<(), SetupError> {
@@ -171,8 +199,11 @@ mod segment {
 
 const RFLAGS_RESERVED: u64 = 2;
 
-/// What firmware would have set: fast strings on, memory cacheable unless said otherwise.
-const POWER_ON_MSRS: [(u32, u64); 2] = [(msr::MISC_ENABLE, 1), (msr::MTRR_DEF_TYPE, 1 << 11 | 6)];
+/// Fast strings are on; memory types are not set up.
+const POWER_ON_MSRS: [(u32, u64); 2] = [(msr::MISC_ENABLE, 1), (msr::MTRR_DEF_TYPE, 0)];
+
+/// Memory is cacheable unless said otherwise.
+const MTRRS_CACHE_ALL: (u32, u64) = (msr::MTRR_DEF_TYPE, 1 << 11 | 6);
 
 /// Reset values of registers a kernel writes. The time-stamp counter goes on, as on a warm start.
 const RESET_MSRS: [(u32, u64); 17] = [

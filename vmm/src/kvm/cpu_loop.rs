@@ -167,17 +167,14 @@ impl Shared {
             machine.reset();
             self.update_eoi_routes(&machine);
             self.settle(&mut machine);
-            result = self.boot.load(&machine).map(drop).map_err(|error| RunError::Boot {
-                name: "at reset".into(),
-                error,
-            });
+            result = self.boot.load(&machine).map(drop);
             self.reset.store(false, Ordering::SeqCst);
         }
         // Nobody touches its CPU before the devices are quiet, and nobody runs before all CPUs are reset.
         self.meeting.wait();
         result?;
         state.reset(cpu)?;
-        state.start(cpu, self.entry)?;
+        state.start(cpu, self.start)?;
         self.meeting.wait();
         Ok(())
     }

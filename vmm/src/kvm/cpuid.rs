@@ -54,6 +54,12 @@ pub(super) fn for_cpu(supported: &CpuId, apic_id: u8) -> Result<CpuId, SetupErro
     CpuId::from_entries(&entries).map_err(|_| SetupError::Missing("room in the table of cpuid leaves"))
 }
 
+/// Family, model and stepping, as a CPU holds them in EDX after a reset.
+pub(super) fn signature(table: &CpuId) -> u32 {
+    let features = table.as_slice().iter().find(|entry| entry.function == leaf::FEATURES);
+    features.map_or(0, |entry| entry.eax)
+}
+
 mod leaf {
     pub(super) const FEATURES: u32 = 1;
     pub(super) const CACHES: u32 = 4;

@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use super::SetupError;
 use super::counters::Counters;
-use super::cpu::PowerOn;
+use super::cpu::{PowerOn, Start};
 use super::interrupt::EoiRoutes;
 use super::kick::{self, Kicker};
 use super::settle::nanos;
 use super::vm::Vm;
 use crate::board::BuildError;
-use crate::board::config::Config;
-use crate::boot::pvh::{self, BootError, Entry, Payload};
+use crate::board::config::{Blob, Config};
+use crate::boot::pvh::{self, BootError, Payload};
 use crate::host::entropy::HostEntropy;
 use crate::host::marks::BootMarks;
 use crate::host::options::RunOptions;
@@ -36,8 +36,8 @@ pub enum RunError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// Nothing to run.
-    #[error("nothing to run: give a kernel with --kernel FILE")]
-    NoKernel,
+    #[error("nothing to run: give a kernel with --kernel FILE or a firmware with --bios FILE")]
+    Nothing,
     /// More CPUs than 8-bit APIC IDs.
     #[error("--smp {0}: at most {CPUS_MAX} CPUs run on KVM")]
     Cpus(u16),
@@ -59,7 +59,7 @@ impl RunError {
     /// Whether the command line is at fault, not the host.
     pub fn is_usage(&self) -> bool {
         match self {
-            RunError::NoKernel | RunError::Cpus(_) | RunError::Boot { .. } => true,
+            RunError::Nothing | RunError::Cpus(_) | RunError::Boot { .. } => true,
             RunError::Build(error) => !matches!(error, BuildError::Memory(_)),
             RunError::Setup(_) | RunError::Host(_) => false,
         }
@@ -93,7 +93,9 @@ pub fn run(config: &Config, options: &RunOptions, started: Instant) -> Result<u8
 }
 
 fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Result<End, RunError> {
-    let kernel = config.kernel.clone().ok_or(RunError::NoKernel)?;
+    if config.kernel.is_none() && config.bios.is_none() {
+        return Err(RunError::Nothing);
+    }
     if CPUS_MAX < config.cpus {
         return Err(RunError::Cpus(config.cpus));
     }
@@ -107,21 +109,13 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         let _unread = writeln!(io::stderr(), "microvm: warning: {warning}");
     }
     let power_on = Instant::now();
-    let boot = Boot {
-        kernel: kernel.bytes,
-        initrd: config.initrd.as_ref().map(|blob| Arc::clone(&blob.bytes)),
-        command_line: machine.board().command_line.clone().unwrap_or_default().into_bytes(),
-        cpus: config.cpus,
-    };
-    let entry = boot.load(&machine).map_err(|error| RunError::Boot {
-        name: kernel.name,
-        error,
-    })?;
+    let boot = Boot::new(&config);
+    let start = boot.load(&machine)?;
     let vm = Vm::new(machine.memory(), config.cpus)?;
     let mut cpus = Vec::new();
     for apic_id in 0..config.cpus as u8 {
         let (fd, state) = PowerOn::new(&vm, apic_id)?;
-        state.start(&fd, entry)?;
+        state.start(&fd, start)?;
         cpus.push((fd, state));
     }
     kick::prepare()?;
@@ -135,6 +129,8 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         .map(|path| BootMarks::create(path, started));
     let marks = marks.transpose().map_err(RunError::Host)?;
     let (output, input) = serial::open(&options.serial, Arc::clone(&wake)).map_err(RunError::Host)?;
+    let debug_output = serial::open_debug_console(options.debug_console.as_ref(), Arc::clone(&wake));
+    let debug_output = debug_output.map_err(RunError::Host)?;
     vm.set_clock(Nanos(nanos(power_on.elapsed())))?;
 
     let shared = Arc::new(Shared {
@@ -142,10 +138,11 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         machine: Mutex::new(machine),
         vm,
         boot,
-        entry,
+        start,
         power_on,
         no_reboot: options.no_reboot,
         output,
+        debug_output,
         marks: Mutex::new(marks),
         wake,
         timer: AtomicU64::new(u64::MAX),
@@ -173,11 +170,12 @@ pub(super) struct Shared {
     pub(super) machine: Mutex<Machine>,
     pub(super) vm: Vm,
     pub(super) boot: Boot,
-    pub(super) entry: Entry,
+    pub(super) start: Start,
     pub(super) power_on: Instant,
     pub(super) no_reboot: bool,
     pub(super) counters: Counters,
     pub(super) output: SerialOutput,
+    pub(super) debug_output: SerialOutput,
     pub(super) marks: Mutex<Option<BootMarks>>,
     /// Wakes the waiting thread.
     pub(super) wake: Arc<Wake>,
@@ -205,24 +203,40 @@ pub(super) struct End {
     pub(super) message: Option<String>,
 }
 
-/// What is put into memory at every power-on and reset.
+/// What is put into memory at every power-on and reset beyond what the machine puts there itself.
 pub(super) struct Boot {
-    kernel: Arc<[u8]>,
-    initrd: Option<Arc<[u8]>>,
-    command_line: Vec<u8>,
+    /// The kernel that is started without a firmware; with one there is nothing to do.
+    direct: Option<Blob>,
+    initrd: Option<Blob>,
     cpus: u16,
 }
 
 impl Boot {
-    pub(super) fn load(&self, machine: &Machine) -> Result<Entry, BootError> {
+    fn new(config: &Config) -> Boot {
+        Boot {
+            direct: config.kernel.clone().filter(|_| config.bios.is_none()),
+            initrd: config.initrd.clone(),
+            cpus: config.cpus,
+        }
+    }
+
+    pub(super) fn load(&self, machine: &Machine) -> Result<Start, RunError> {
+        let Some(kernel) = &self.direct else {
+            return Ok(Start::ResetVector);
+        };
+        let command_line = machine.board().command_line.as_deref().unwrap_or_default();
         let payload = Payload {
-            kernel: &self.kernel,
-            initrd: self.initrd.as_deref(),
-            command_line: &self.command_line,
+            kernel: &kernel.bytes,
+            initrd: self.initrd.as_ref().map(|initrd| &*initrd.bytes),
+            command_line: command_line.as_bytes(),
             cpus: self.cpus,
             e820: &machine.board().e820,
         };
-        pvh::load(machine.memory(), &payload)
+        let entry = pvh::load(machine.memory(), &payload).map_err(|error| RunError::Boot {
+            name: kernel.name.clone(),
+            error,
+        })?;
+        Ok(Start::Pvh(entry))
     }
 }
 

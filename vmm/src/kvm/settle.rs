@@ -25,7 +25,7 @@ impl Shared {
 
     /// Carries out what the devices told the outside world, and sees to it that the waiting thread wakes in time.
     pub(super) fn settle(&self, machine: &mut Machine) {
-        let mut sent = Vec::new();
+        let (mut sent, mut printed) = (Vec::new(), Vec::new());
         loop {
             let events = machine.take_events();
             if events.is_empty() {
@@ -34,6 +34,7 @@ impl Shared {
             for event in events {
                 match event {
                     Event::SerialOut(byte) => sent.push(byte),
+                    Event::DebugOut(byte) => printed.push(byte),
                     Event::DebugExit { value } => self.end(End::guest("debug-exit", (value << 1 | 1) as u8)),
                     Event::BootMark { mark } => self.mark(mark),
                     Event::Msi { address, data } => self.message(machine, address, data),
@@ -43,6 +44,9 @@ impl Shared {
         }
         if !sent.is_empty() {
             self.output.send(&sent);
+        }
+        if !printed.is_empty() {
+            self.debug_output.send(&printed);
         }
         let deadline = machine.deadline().map_or(u64::MAX, |deadline| deadline.0);
         if deadline < self.timer.load(Ordering::SeqCst) {

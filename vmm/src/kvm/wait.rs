@@ -101,6 +101,12 @@ impl Shared {
             let text = format!("microvm: {lost} bytes of serial output were not taken and are lost\n");
             end.message = Some(end.message.unwrap_or_default() + &text);
         }
+        let waiting = self.debug_output.drain(DRAIN_LIMIT) as u64;
+        let lost = self.debug_output.dropped_bytes() + waiting;
+        if lost != 0 {
+            let text = format!("microvm: {lost} bytes of the debug console were not taken and are lost\n");
+            end.message = Some(end.message.unwrap_or_default() + &text);
+        }
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(marks) = marks.as_mut() {
             let (exits, devices) = (self.counters.kinds_json(), self.counters.devices_json());

@@ -49,7 +49,9 @@ fn elf_of_32_bits_and_a_foreign_note_owner_are_taken() {
 fn segment_is_loaded_and_its_rest_zeroed_at_reset() {
     let kernel = Kernel::new(&pvh_kernel(), None, "", BELOW_4G).expect("a good kernel");
     let memory = Memory::new(&[(0, 2 << 20)]).expect("2 MiB fit");
-    kernel.check_fits(&memory).expect("it fits");
+    kernel.check_fits(&memory, &(0xf_0000..0x10_0000)).expect("it fits");
+    let error = kernel.check_fits(&memory, &(0x10_0fff..0x10_1000));
+    assert!(error.is_err(), "the last byte is taken");
     kernel.load(&memory, true);
     let mut bytes = [0; 4];
     memory.read(0x10_0000, &mut bytes).expect("RAM");
