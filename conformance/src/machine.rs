@@ -271,9 +271,11 @@ impl Caps {
     pub const QUEUES: Caps = Caps(1 << 7);
     /// Time stands still between accesses unless advanced.
     pub const FROZEN: Caps = Caps(1 << 8);
+    /// A firmware of 64 KiB or more lies in memory.
+    pub const FIRMWARE: Caps = Caps(1 << 9);
 
     /// All named capabilities.
-    pub const NAMED: [(&'static str, Caps); 9] = [
+    pub const NAMED: [(&'static str, Caps); 10] = [
         ("clock", Caps::CLOCK),
         ("lines", Caps::LINES),
         ("string-io", Caps::STRING_IO),
@@ -283,6 +285,7 @@ impl Caps {
         ("reset", Caps::RESET),
         ("queues", Caps::QUEUES),
         ("frozen", Caps::FROZEN),
+        ("firmware", Caps::FIRMWARE),
     ];
 
     /// Both sets together.

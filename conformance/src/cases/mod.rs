@@ -6,6 +6,7 @@ mod absent;
 mod boot;
 mod cmdline;
 mod cmos;
+mod firmware;
 mod fw_cfg;
 mod fw_cfg_dma;
 mod ioapic;
@@ -20,6 +21,7 @@ mod virtqueue;
 /// All cases; within an area sorted by id.
 pub const AREAS: &[&[Case]] = &[
     memory_map::CASES,
+    firmware::CASES,
     fw_cfg::CASES,
     fw_cfg_dma::CASES,
     cmos::CASES,

@@ -35,6 +35,12 @@ clauses! { "microvm", DOCUMENT;
         "With auto-kernel-cmdline=off the kernel gets the user's command line and nothing else.";
     TRANSPORTS = "transports", "virtio-mmio transports",
         "Eight transports of 512 bytes lie side by side; a device without a bus takes the highest free one.";
+    FIRMWARE_ALIAS = "firmware-alias", "firmware",
+        "The firmware ends at 4 GiB, and its last 128 KiB, or all of a smaller one, are seen below 1 MiB too.";
+    FIRMWARE_WRITABLE = "firmware-writable", "firmware",
+        "The firmware lies in memory that CPUs and devices can write, the same bytes at both places.";
+    FIRMWARE_RESET = "firmware-reset", "reset",
+        "A reset puts the firmware's bytes back.";
     ABSENT_PORTS = "absent-ports", "I/O port map",
         "The machine has no other ports than its devices'; reading an unclaimed port gives all ones.";
     ABSENT_MEMORY = "absent-memory", "physical memory map",

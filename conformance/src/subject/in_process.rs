@@ -160,6 +160,11 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     config.cpus_max = setup.cpus_max;
     config.virtio_modern = setup.modern;
     config.rtc_start_seconds = seconds_of(setup.rtc_base).ok_or_else(|| lacks(format!("date '{}'", setup.rtc_base)))?;
+    // No CPU runs it; but the ROM is memory, and DMA reaches it.
+    config.bios = Some(Blob {
+        name: "halt.bios".to_owned(),
+        bytes: Arc::from(kernel::halt_bios()),
+    });
     for &(name, value) in setup.options {
         let switch = match value {
             "on" => OnOffAuto::On,
@@ -223,4 +228,5 @@ const CAPS: Caps = Caps::CLOCK
     .with(Caps::SERIAL_OUTPUT)
     .with(Caps::RESET)
     .with(Caps::QUEUES)
-    .with(Caps::FROZEN);
+    .with(Caps::FROZEN)
+    .with(Caps::FIRMWARE);

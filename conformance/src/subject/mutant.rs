@@ -3,6 +3,9 @@
 //! A bug is a filter between the probe and the machine. Each is one that a real VMM had, or the kind of it; `case` is
 //! the case that must catch it.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::in_process::InProcessAdapter;
 use crate::case::Setup;
 use crate::layout::Layout;
@@ -64,6 +67,24 @@ pub const MUTANTS: &[Mutant] = &[
         title: "The CMOS says 64 MiB more than there is below 4 GiB.",
         case: "cmos/memory-size/128m",
         make: |_| Box::<CmosMemory>::default(),
+    },
+    Mutant {
+        name: "firmware-copied-low",
+        title: "What is below 1 MiB is a copy of the firmware and takes no notice of writes to it.",
+        case: "firmware/alias/write-above",
+        make: |_| Box::<FirmwareCopied>::default(),
+    },
+    Mutant {
+        name: "firmware-kept-at-reset",
+        title: "A reset leaves the firmware as the guest changed it.",
+        case: "firmware/reset/restores",
+        make: |_| Box::<FirmwareKept>::default(),
+    },
+    Mutant {
+        name: "firmware-read-only",
+        title: "Writes to the firmware are dropped.",
+        case: "firmware/alias/write-below",
+        make: |_| Box::new(FirmwareReadOnly),
     },
     Mutant {
         name: "fw-cfg-dma-address-kept",
@@ -447,6 +468,66 @@ impl Bug for Keyboard {
         Ok(if port == reg::KEYBOARD_STATUS { 0x14 } else { value })
     }
 }
+
+#[derive(Default)]
+struct FirmwareCopied {
+    before: BTreeMap<u64, u32>,
+}
+
+impl Bug for FirmwareCopied {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if FIRMWARE_HIGH.contains(&gpa) && width == Width::Dword {
+            let low = gpa - FIRMWARE_HIGH.start + FIRMWARE_LOW.start;
+            let before = inner.load(low, width)? as u32;
+            self.before.entry(low).or_insert(before);
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        match self.before.get(&gpa) {
+            Some(&before) if width == Width::Dword => Ok(u64::from(before)),
+            _ => inner.load(gpa, width),
+        }
+    }
+}
+
+#[derive(Default)]
+struct FirmwareKept {
+    written: BTreeMap<u64, (Width, u64)>,
+}
+
+impl Bug for FirmwareKept {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if FIRMWARE_HIGH.contains(&gpa) || FIRMWARE_LOW.contains(&gpa) {
+            self.written.insert(gpa, (width, value));
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn reset(&mut self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        inner.reset()?;
+        for (&gpa, &(width, value)) in &self.written {
+            inner.store(gpa, width, value)?;
+        }
+        Ok(())
+    }
+}
+
+struct FirmwareReadOnly;
+
+impl Bug for FirmwareReadOnly {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if FIRMWARE_HIGH.contains(&gpa) || FIRMWARE_LOW.contains(&gpa) {
+            return Ok(());
+        }
+        inner.store(gpa, width, value)
+    }
+}
+
+/// The two places of a firmware of 64 KiB.
+const FIRMWARE_LOW: Range<u64> = 0xf_0000..0x10_0000;
+const FIRMWARE_HIGH: Range<u64> = 0xffff_0000..0x1_0000_0000;
 
 struct HoleReadsOnes;
 
