@@ -53,14 +53,14 @@ const TOOLS: [Tool; 6] = [
         from: From::Apt(&["qemu-system-x86"]),
     },
     Tool {
-        name: "firmware for QEMU microvm",
-        unlocks: "booting images under QEMU",
+        name: "firmware for microvm",
+        unlocks: "booting images under QEMU, and the reference's tests with qboot and SeaBIOS",
         find: || {
-            let files = ["/usr/share/qemu/qboot.rom", "/usr/share/qemu/bios-microvm.bin"];
+            let files = ["/usr/share/qemu/qboot.rom", "/usr/share/seabios/bios-microvm.bin"];
             files
-                .into_iter()
-                .find(|file| Path::new(file).exists())
-                .map(str::to_owned)
+                .iter()
+                .all(|file| Path::new(file).exists())
+                .then(|| files.join(", "))
         },
         from: From::Apt(&["qemu-system-data", "seabios"]),
     },
