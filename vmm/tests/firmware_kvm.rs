@@ -257,7 +257,7 @@ fn file_that_is_no_firmware_is_refused_in_one_line() {
     let missing = refused(&["--bios", plain(&folder.join("none.rom"))]);
     let lonely = refused(&["--option-rom", plain(&path), "--kernel", plain(&path)]);
     let _leftover = fs::remove_dir_all(&folder);
-    assert_eq!(odd.0, 1);
+    assert_eq!(odd.0, 2);
     assert!(
         odd.1
             .contains("odd.rom': could not load PC BIOS: 1000 bytes are not a multiple of 64 KiB"),
