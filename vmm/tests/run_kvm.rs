@@ -425,10 +425,12 @@ fn level_triggered_interrupt_comes_again_after_its_eoi() {
         0x66, 0xba, 0xf9, 0x03, // mov dx, 0x3f9
         0xb0, 0x02, // mov al, 2
         0xee, // out dx, al             IER: transmitter empty
+        // Interrupts come between these two only: the handler does not keep the flags of the comparison.
         0xfb, // again: sti
-        0x80, 0x3d, 0x00, 0x00, 0x20, 0x00, 0x05, // cmp byte [SEEN], 5
-        0x72, 0xf6, // jb again
+        0x90, // nop
         0xfa, // cli
+        0x80, 0x3d, 0x00, 0x00, 0x20, 0x00, 0x05, // cmp byte [SEEN], 5
+        0x72, 0xf4, // jb again
     ];
     let handler: &[u8] = &[
         0xfe, 0x05, 0x00, 0x00, 0x20, 0x00, // inc byte [SEEN]
