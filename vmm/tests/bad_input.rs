@@ -67,7 +67,7 @@ use vmm::machine::Machine;
 #[case::port_taken(&["inspect", "layout", "--debug-exit", "0x70"], "overlaps")]
 #[case::serial(&["run", "--kernel", "ok.elf", "--serial", "tcp:1"], "write stdio, null, file:FILE or unix:SOCKET")]
 // Devices.
-#[case::device(&["inspect", "layout", "--device", "virtio-foo"], "unknown device; there is ")]
+#[case::device(&["inspect", "layout", "--device", "virtio-foo"], "unknown device; there are ")]
 #[case::device_key(&["inspect", "layout", "--device", "virtio-rng,foo=1"], "'foo' is not understood")]
 #[case::no_such_bus(
     &["inspect", "layout", "--device", "virtio-rng,bus=virtio-mmio-bus.8"],
