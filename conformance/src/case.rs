@@ -117,6 +117,23 @@ impl Setup {
         append: None,
         rtc_base: "2020-02-28T23:59:50",
     };
+
+    /// The default machine with another amount of RAM.
+    pub const fn with_ram(ram_bytes: u64) -> Setup {
+        Setup {
+            ram_bytes,
+            ..Setup::DEFAULT
+        }
+    }
+
+    /// The default machine with another amount of RAM and a `max-ram-below-4g`.
+    pub const fn with_limit(ram_bytes: u64, limit_bytes: u64) -> Setup {
+        Setup {
+            ram_bytes,
+            max_ram_below_4g: Some(limit_bytes),
+            ..Setup::DEFAULT
+        }
+    }
 }
 
 impl Level {

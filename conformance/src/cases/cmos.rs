@@ -17,21 +17,6 @@ const AREA: Case = Case {
     body: Body::Bus(memory_size),
 };
 
-const fn ram(ram_bytes: u64) -> Setup {
-    Setup {
-        ram_bytes,
-        ..Setup::DEFAULT
-    }
-}
-
-const fn limited(ram_bytes: u64, limit: u64) -> Setup {
-    Setup {
-        ram_bytes,
-        max_ram_below_4g: Some(limit),
-        ..Setup::DEFAULT
-    }
-}
-
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
@@ -44,56 +29,56 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "cmos/memory-size/16g",
         title: "The size bytes of 16 GiB.",
-        setup: ram(16 * GIB),
+        setup: Setup::with_ram(16 * GIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/16m",
         title: "The size bytes of 16 MiB: nothing above 16 MiB.",
-        setup: ram(16 * MIB),
+        setup: Setup::with_ram(16 * MIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/2g",
         title: "The size bytes of 2 GiB.",
-        setup: ram(2 * GIB),
+        setup: Setup::with_ram(2 * GIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/3584m",
         title: "The size bytes of 3.5 GiB.",
-        setup: ram(3584 * MIB),
+        setup: Setup::with_ram(3584 * MIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/3g",
         title: "The size bytes of 3 GiB.",
-        setup: ram(3 * GIB),
+        setup: Setup::with_ram(3 * GIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/4g-at-1537m",
         title: "The size bytes follow max-ram-below-4g.",
         features: &[Feature::Rtc, Feature::MaxRamBelow4g],
-        setup: limited(4 * GIB, 1537 * MIB),
+        setup: Setup::with_limit(4 * GIB, 1537 * MIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/64m",
         title: "The size bytes of 64 MiB: the 1 KiB count is not full.",
-        setup: ram(64 * MIB),
+        setup: Setup::with_ram(64 * MIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/65m",
         title: "The size bytes of 65 MiB: the 1 KiB count is full.",
-        setup: ram(65 * MIB),
+        setup: Setup::with_ram(65 * MIB),
         ..AREA
     },
     Case {
         id: "cmos/memory-size/at-the-switch",
         title: "The size bytes of 0xb0000000 bytes.",
-        setup: ram(0xb000_0000),
+        setup: Setup::with_ram(0xb000_0000),
         ..AREA
     },
     Case {

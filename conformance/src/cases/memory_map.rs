@@ -17,21 +17,6 @@ const AREA: Case = Case {
     body: Body::Bus(e820_lists_ram),
 };
 
-const fn ram(ram_bytes: u64) -> Setup {
-    Setup {
-        ram_bytes,
-        ..Setup::DEFAULT
-    }
-}
-
-const fn limited(ram_bytes: u64, limit: u64) -> Setup {
-    Setup {
-        ram_bytes,
-        max_ram_below_4g: Some(limit),
-        ..Setup::DEFAULT
-    }
-}
-
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
@@ -48,67 +33,67 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "memory-map/e820/16g",
         title: "16 GiB of RAM are split at the low limit.",
-        setup: ram(16 * GIB),
+        setup: Setup::with_ram(16 * GIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/16m",
         title: "16 MiB of RAM are one e820 entry from 0.",
-        setup: ram(16 * MIB),
+        setup: Setup::with_ram(16 * MIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/1g",
         title: "1 GiB of RAM is one e820 entry from 0.",
-        setup: ram(GIB),
+        setup: Setup::with_ram(GIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/2g",
         title: "2 GiB of RAM are one e820 entry from 0.",
-        setup: ram(2 * GIB),
+        setup: Setup::with_ram(2 * GIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/3584m",
         title: "3.5 GiB of RAM are split.",
-        setup: ram(3584 * MIB),
+        setup: Setup::with_ram(3584 * MIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/3g",
         title: "3 GiB of RAM lie as the split rule says.",
-        setup: ram(3 * GIB),
+        setup: Setup::with_ram(3 * GIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/3g-and-a-granule",
         title: "3 GiB and 8 KiB of RAM lie as the split rule says.",
-        setup: ram(3 * GIB + GRANULE),
+        setup: Setup::with_ram(3 * GIB + GRANULE),
         ..AREA
     },
     Case {
         id: "memory-map/e820/4g",
         title: "4 GiB of RAM are split.",
-        setup: ram(4 * GIB),
+        setup: Setup::with_ram(4 * GIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/6g",
         title: "6 GiB of RAM are split.",
-        setup: ram(6 * GIB),
+        setup: Setup::with_ram(6 * GIB),
         ..AREA
     },
     Case {
         id: "memory-map/e820/at-the-switch",
         title: "0xb0000000 bytes of RAM are the first size that the first machine splits.",
-        setup: ram(SWITCH),
+        setup: Setup::with_ram(SWITCH),
         ..AREA
     },
     Case {
         id: "memory-map/e820/below-the-switch",
         title: "0xb0000000 bytes of RAM less 8 KiB stay whole.",
-        setup: ram(SWITCH - GRANULE),
+        setup: Setup::with_ram(SWITCH - GRANULE),
         ..AREA
     },
     Case {
@@ -120,7 +105,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "memory-map/e820/no-overlap",
         title: "No two e820 entries overlap, and none covers a device.",
-        setup: ram(4 * GIB),
+        setup: Setup::with_ram(4 * GIB),
         body: Body::Bus(e820_no_overlap),
         ..AREA
     },
@@ -129,7 +114,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "max-ram-below-4g=1M leaves 1 MiB below and 127 MiB above.",
         clause: &microvm::RAM_LIMIT,
         features: &[Feature::FwCfg, Feature::MaxRamBelow4g],
-        setup: limited(128 * MIB, MIB),
+        setup: Setup::with_limit(128 * MIB, MIB),
         ..AREA
     },
     Case {
@@ -137,7 +122,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "A limit larger than RAM changes nothing.",
         clause: &microvm::RAM_LIMIT,
         features: &[Feature::FwCfg, Feature::MaxRamBelow4g],
-        setup: limited(2 * GIB, 2560 * MIB),
+        setup: Setup::with_limit(2 * GIB, 2560 * MIB),
         ..AREA
     },
     Case {
@@ -145,7 +130,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "max-ram-below-4g need not be a multiple of 1 GiB.",
         clause: &microvm::RAM_LIMIT,
         features: &[Feature::FwCfg, Feature::MaxRamBelow4g],
-        setup: limited(4 * GIB, 1537 * MIB),
+        setup: Setup::with_limit(4 * GIB, 1537 * MIB),
         ..AREA
     },
     Case {
@@ -153,7 +138,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "max-ram-below-4g=1G leaves 1 GiB below and 3 GiB above.",
         clause: &microvm::RAM_LIMIT,
         features: &[Feature::FwCfg, Feature::MaxRamBelow4g],
-        setup: limited(4 * GIB, GIB),
+        setup: Setup::with_limit(4 * GIB, GIB),
         ..AREA
     },
     Case {
@@ -161,14 +146,14 @@ pub(crate) const CASES: &[Case] = &[
         title: "max-ram-below-4g never raises the split.",
         clause: &microvm::RAM_LIMIT,
         features: &[Feature::FwCfg, Feature::MaxRamBelow4g],
-        setup: limited(4 * GIB, 3 * GIB),
+        setup: Setup::with_limit(4 * GIB, 3 * GIB),
         ..AREA
     },
     Case {
         id: "memory-map/ram/above-4g-is-memory",
         title: "RAM above 4 GiB keeps what is written at both its ends, and is not an alias of low RAM.",
         clause: &microvm::RAM_SPLIT,
-        setup: ram(4 * GIB),
+        setup: Setup::with_ram(4 * GIB),
         body: Body::Bus(ram_above_is_memory),
         ..AREA
     },

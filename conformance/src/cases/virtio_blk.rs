@@ -643,21 +643,7 @@ fn hostile_status(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn legacy_read(p: &mut Probe<'_>) -> Result<(), Stop> {
     let transport = Transport::first_device(p);
-    let queue = Queue {
-        desc: RING,
-        avail: RING + 16 * u64::from(SIZE),
-        used: RING + 0x1000,
-        size: SIZE,
-    };
-    transport.acknowledge(p)?;
-    transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-    transport.accept(p, 0, 0)?;
-    queue.clear(p)?;
-    transport.write(p, reg::QUEUE_SEL, 0)?;
-    transport.write(p, reg::QUEUE_NUM, u32::from(SIZE))?;
-    transport.write(p, reg::QUEUE_ALIGN, 4096)?;
-    transport.write(p, reg::QUEUE_PFN, (RING >> 12) as u32)?;
-    transport.driver_ok(p)?;
+    let queue = transport.start_legacy(p, RING, SIZE)?;
     let mut blk = Blk::running(transport, queue);
     let got = blk.read(p, 13, 2)?;
     check_bytes(p, "sectors 13 and 14", &got, &original(13, 2));

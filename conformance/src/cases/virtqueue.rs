@@ -362,24 +362,9 @@ fn interrupt_suppressed(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Rings of eight with 4 KiB pages and alignment: descriptors, avail behind them, used on the next page.
 fn legacy_filled(p: &mut Probe<'_>) -> Result<(), Stop> {
     let transport = Transport::first_device(p);
-    let queue = Queue {
-        desc: RING,
-        avail: RING + 16 * u64::from(SIZE),
-        used: RING + 0x1000,
-        size: SIZE,
-    };
-    transport.acknowledge(p)?;
-    transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-    transport.accept(p, 0, 0)?;
-    queue.clear(p)?;
-    transport.write(p, reg::QUEUE_SEL, 0)?;
-    transport.write(p, reg::QUEUE_NUM, u32::from(SIZE))?;
-    transport.write(p, reg::QUEUE_ALIGN, 4096)?;
-    transport.write(p, reg::QUEUE_PFN, (RING >> 12) as u32)?;
-    transport.driver_ok(p)?;
+    let queue = transport.start_legacy(p, RING, SIZE)?;
     request(p, transport, &queue)?;
     let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
     p.check_eq("InterruptStatus", pending & 1, 1u32);

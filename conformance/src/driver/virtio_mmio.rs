@@ -156,6 +156,28 @@ impl Transport {
         self.write(p, reg::QUEUE_READY, 1)
     }
 
+    /// Brings a legacy device up with queue 0 of `size` entries from `gpa` on, which is a multiple of 4096: pages and
+    /// alignment of 4 KiB, descriptors, the avail ring behind them, the used ring on the next page.
+    pub fn start_legacy(self, p: &mut Probe<'_>, gpa: u64, size: u16) -> Result<Queue, Stop> {
+        let avail = gpa + 16 * u64::from(size);
+        let queue = Queue {
+            desc: gpa,
+            avail,
+            used: gpa + 0x1000,
+            size,
+        };
+        self.acknowledge(p)?;
+        self.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
+        self.accept(p, 0, 0)?;
+        queue.clear(p)?;
+        self.write(p, reg::QUEUE_SEL, 0)?;
+        self.write(p, reg::QUEUE_NUM, u32::from(size))?;
+        self.write(p, reg::QUEUE_ALIGN, 4096)?;
+        self.write(p, reg::QUEUE_PFN, (gpa >> 12) as u32)?;
+        self.driver_ok(p)?;
+        Ok(queue)
+    }
+
     /// Sets DRIVER_OK on top of what Status holds.
     pub fn driver_ok(self, p: &mut Probe<'_>) -> Result<(), Stop> {
         let status = self.status(p)?;
