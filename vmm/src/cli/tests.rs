@@ -82,8 +82,33 @@ fn wrong_values_name_option_value_and_fix() {
             "--rtc clock=host: qtest knows virtual time only; write clock=vm or drop it",
         ),
         (
-            ["--device", "virtio-net"],
-            "--device 'virtio-net': this device is not offered yet; there are virtio-rng and virtio-blk",
+            ["--device", "virtio-gpu"],
+            "--device 'virtio-gpu': unknown device; there are virtio-rng, virtio-blk, virtio-net, virtio-console",
+        ),
+        (
+            ["--device", "virtio-net,mac=01:00:00:00:00:01"],
+            "--device mac='01:00:00:00:00:01': mac is such as 52:54:00:12:34:56",
+        ),
+        (
+            ["--device", "virtio-net,tap=a-name-of-sixteen"],
+            "--device tap='a-name-of-sixteen': tap is a network interface's name, of 1 to 15 bytes",
+        ),
+        (
+            ["--device", "virtio-net,tap=tap0,loopback=on"],
+            "--device 'virtio-net,tap=tap0,loopback=on': loopback=on leaves no other end to connect; drop one of the \
+             two",
+        ),
+        (
+            ["--device", "virtio-net,tap=tap0"],
+            "--device virtio-net: qtest has no host side to connect it to; write loopback=on instead",
+        ),
+        (
+            ["--device", "virtio-console,to=tty"],
+            "--device to='tty': to is stdio, null, file:FILE or unix:SOCKET",
+        ),
+        (
+            ["--device", "virtio-console,to=stdio"],
+            "--device virtio-console: qtest has no host side to connect it to; write loopback=on instead",
         ),
         (
             ["--device", "virtio-blk,readonly=on"],
