@@ -492,7 +492,7 @@ fn receive_into(p: &mut Probe<'_>, lengths: &[u32]) -> Result<(), Stop> {
     for &length in lengths {
         p.point(format!("{length} bytes"));
         let mut pair = Pair::start(p, 0)?;
-        p.write_memory(received_at(0), &[FILL; 256])?;
+        p.write_memory(received_at(0), &[FILL; 512])?;
         pair.give(p, length)?;
         pair.send(p, &packet(HEADER_BYTES, &frame(1, 200)))?;
         pair.look_received(p, 1)?;

@@ -46,6 +46,56 @@ fn machine_options_reach_the_configuration() {
 }
 
 #[test]
+fn networks_and_consoles_reach_the_configuration() {
+    let devices = [
+        "--device",
+        "virtio-net",
+        "--device",
+        "virtio-net,loopback=on,mac=52:54:00:AB:cd:01",
+        "--device",
+        "virtio-net",
+        "--device",
+        "virtio-console",
+        "--device",
+        "virtio-console,to=null,bus=virtio-mmio-bus.0",
+        "--device",
+        "virtio-console,loopback=on",
+    ];
+    let config = config(&devices).expect("valid");
+    let peers: Vec<Peer> = config.devices.iter().map(|device| device.kind.peer()).collect();
+    use Peer::{Loopback, Nobody};
+    assert_eq!(peers, [Nobody, Loopback, Nobody, Nobody, Nobody, Loopback]);
+    assert_eq!(config.mac(0), [0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    assert_eq!(config.mac(1), [0x52, 0x54, 0, 0xab, 0xcd, 1]);
+    assert_eq!(config.mac(2), [0x52, 0x54, 0, 0x12, 0x34, 0x58]);
+    assert_eq!(config.devices[4].transport, Some(0));
+}
+
+#[test]
+fn standard_input_has_one_reader() {
+    let parse = |serial: &[&str]| {
+        let program = [
+            "microvm",
+            "run",
+            "--bios",
+            "/dev/null",
+            "--device",
+            "virtio-console,to=stdio",
+        ];
+        let cli = Cli::parse_arguments(program.iter().chain(serial))
+            .expect("options")
+            .expect("no help");
+        let Command::Run(args) = cli.command else {
+            panic!("it says run")
+        };
+        args.parse().map(|_| ())
+    };
+    let error = parse(&[]).expect_err("two readers").to_string();
+    assert!(error.contains("standard input has a reader already"), "{error}");
+    parse(&["--serial", "null"]).expect("one reader");
+}
+
+#[test]
 fn wrong_values_name_option_value_and_fix() {
     for (arguments, want) in [
         (

@@ -1,6 +1,6 @@
 use super::*;
-use crate::device::Event;
 use crate::device::laws::check_laws;
+use crate::device::{Device, Event};
 use crate::units::{Nanos, Width};
 use crate::virtio::driver::{Bench, NEXT, Ring, WRITE};
 
@@ -228,9 +228,9 @@ fn host_that_takes_nothing_makes_the_driver_wait() {
     }
     assert_eq!(usize::from(used), FRAMES_MAX);
     assert_eq!(wire.bench.device.take_output().len(), FRAMES_MAX);
-    let deadline = crate::device::Device::deadline(&wire.bench.device).expect("it goes on by itself");
+    let deadline = wire.bench.device.deadline().expect("it goes on by itself");
     wire.bench.now = deadline.max(Nanos(1));
-    wire.bench.with(|device, ctx| crate::device::Device::tick(device, ctx));
+    wire.bench.with(Device::tick);
     assert_eq!(usize::from(wire.tx.used_idx(&wire.bench.memory)), FRAMES_MAX + 1);
 }
 
