@@ -60,10 +60,10 @@ impl Adapter for QtestAdapter {
             socket: path("qtest"),
             qmp: path("qmp"),
             halt_bios: path("halt.bios"),
-            kernel: None,
             append: setup.append.unwrap_or_default().to_owned(),
             disks: disk::write_images(folder.path(), setup).map_err(start)?,
             peers: peers.paths(),
+            ..Places::default()
         };
         if setup.append.is_some() {
             let kernel = path("kernel.elf");
