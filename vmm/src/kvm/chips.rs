@@ -156,7 +156,15 @@ mod tests {
             })
             .collect();
         assert_eq!(seen.len(), 15 + 23);
-        for expected in [(0, 0, 0), (0, 2, 2), (1, 2, 1), (5, 0, 5), (8, 1, 0), (12, 1, 4), (23, 2, 23)] {
+        for expected in [
+            (0, 0, 0),
+            (0, 2, 2),
+            (1, 2, 1),
+            (5, 0, 5),
+            (8, 1, 0),
+            (12, 1, 4),
+            (23, 2, 23),
+        ] {
             assert!(seen.contains(&expected), "{expected:?} not in {seen:?}");
         }
         let onto_pin_2 = seen.iter().filter(|(_, chip, pin)| (*chip, *pin) == (2, 2));

@@ -209,6 +209,9 @@ mod tests {
     fn device_that_opens_but_is_not_kvm_is_told_apart() {
         let error = open(c"/dev/null").err().expect("not KVM").to_string();
         assert!(error.starts_with("/dev/kvm is not KVM: "), "{error}");
-        assert!(error.ends_with("running a guest needs Linux with KVM and the right to use it"), "{error}");
+        assert!(
+            error.ends_with("running a guest needs Linux with KVM and the right to use it"),
+            "{error}"
+        );
     }
 }
