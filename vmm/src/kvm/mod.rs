@@ -4,10 +4,10 @@
 //! the machine model asks for (`kernel-irqchip=split`).
 //!
 //! Reading order: `run` (power-on, what the threads share, the end), `cpu_loop` (exits), `settle` (events and
-//! time), `wait` (deadlines, typed bytes, signals); under them `vm`, `cpu`, `cpuid`, `exit`, `interrupt`, `kick`;
+//! time), `wait` (deadlines, typed bytes, signals), `notify` (queues, slow host calls); under them `vm`, `cpu`, `cpuid`, `exit`, `interrupt`, `kick`;
 //! beside them `counters` and `report`.
 //!
-//! Threads: one for each CPU, one for serial output, and the caller's, which waits for deadlines of devices, typed
+//! Threads: one for each CPU, one for serial output, with `ioeventfd=on` one for I/O, and the caller's, which waits for deadlines of devices, typed
 //! bytes, signals and the end. The machine lies behind one lock; nobody keeps it longer than one exit's work, or
 //! [`CATCH_UP_TIME_MAX`] when time has to catch up.
 //!
@@ -29,6 +29,7 @@ mod cpuid;
 mod exit;
 mod interrupt;
 mod kick;
+mod notify;
 mod report;
 mod run;
 mod settle;

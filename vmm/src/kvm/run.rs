@@ -11,6 +11,7 @@ use super::counters::Counters;
 use super::cpu::{PowerOn, Start};
 use super::interrupt::EoiRoutes;
 use super::kick::{self, Kicker};
+use super::notify::Notifications;
 use super::settle::nanos;
 use super::vm::Vm;
 use crate::board::BuildError;
@@ -104,7 +105,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         entropy: || Box::new(HostEntropy),
         ..config.clone()
     };
-    let machine = Machine::new(&config)?;
+    let mut machine = Machine::new(&config)?;
     for warning in &machine.board().warnings {
         let _unread = writeln!(io::stderr(), "microvm: warning: {warning}");
     }
@@ -119,6 +120,11 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         cpus.push((fd, state));
     }
     kick::prepare()?;
+    let notifications = if config.ioeventfd {
+        Some(Notifications::register(&vm, &mut machine)?)
+    } else {
+        None
+    };
 
     let host = |what: &'static str| move |error| RunError::Host(format!("{what}: {error}"));
     let signals = Signals::catch().map_err(host("catch signals"))?;
@@ -145,6 +151,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         debug_output,
         marks: Mutex::new(marks),
         wake,
+        notifications,
         timer: AtomicU64::new(u64::MAX),
         input_waits: AtomicBool::new(false),
         pic_waits: AtomicBool::new(false),
@@ -154,6 +161,13 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         meeting: Barrier::new(cpus.len()),
         end: OnceLock::new(),
     });
+    if shared.notifications.is_some() {
+        let shared = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("io".into());
+        thread
+            .spawn(move || shared.io_thread())
+            .map_err(host("start the I/O thread"))?;
+    }
     for (fd, state) in cpus {
         let shared = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("cpu {}", state.apic_id));
@@ -179,6 +193,8 @@ pub(super) struct Shared {
     pub(super) marks: Mutex<Option<BootMarks>>,
     /// Wakes the waiting thread.
     pub(super) wake: Arc<Wake>,
+    /// Notifications that come without an exit, with `ioeventfd=on`.
+    pub(super) notifications: Option<Notifications>,
     /// When the waiting thread wakes by itself, in virtual nanoseconds.
     pub(super) timer: AtomicU64,
     /// Typed bytes wait for room in the port.

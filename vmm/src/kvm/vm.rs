@@ -3,8 +3,9 @@
 use kvm_bindings::{
     CpuId, KVM_MAX_CPUID_ENTRIES, KvmIrqRouting, kvm_clock_data, kvm_enable_cap, kvm_msi, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, VcpuFd, VmFd};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::SetupError;
 use crate::board::e820::KVM_PAGES;
@@ -81,6 +82,18 @@ impl Vm {
             ..Default::default()
         };
         let _reached_nobody = self.fd.signal_msi(msi);
+    }
+
+    /// Makes 4-byte stores of `value` to `address` add to `event` instead of exiting.
+    pub(super) fn register_ioevent(
+        &self,
+        event: &EventFd,
+        address: &IoEventAddress,
+        value: u32,
+    ) -> Result<(), SetupError> {
+        self.fd
+            .register_ioevent(event, address, value)
+            .map_err(SetupError::call("KVM_IOEVENTFD"))
     }
 
     /// Replaces the routes of the IOAPIC's pins.
