@@ -84,7 +84,11 @@ impl Notifications {
         let mut queues = Vec::new();
         for (transport, index) in queues_of(machine.board()) {
             let event = EventFd::new(EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(eventfd)?;
-            vm.register_ioevent(&event, &IoEventAddress::Mmio(transport + QUEUE_NOTIFY), u32::from(index))?;
+            vm.register_ioevent(
+                &event,
+                &IoEventAddress::Mmio(transport + QUEUE_NOTIFY),
+                u32::from(index),
+            )?;
             watch(event.as_raw_fd(), queues.len() as u64)?;
             queues.push(QueueNotification {
                 transport,
@@ -93,7 +97,11 @@ impl Notifications {
             });
         }
         machine.with_board(|board, _| {
-            for backend in board.transports.iter_mut().filter_map(|transport| transport.backend_mut()) {
+            for backend in board
+                .transports
+                .iter_mut()
+                .filter_map(|transport| transport.backend_mut())
+            {
                 backend.use_background(Arc::clone(&jobs) as Arc<dyn Background>);
             }
         });
@@ -172,7 +180,10 @@ impl Shared {
     }
 
     fn carry_out(&self, machine: &mut Machine, is_wanted: impl Fn(u64) -> bool) {
-        let queues = self.notifications.iter().flat_map(|notifications| &notifications.queues);
+        let queues = self
+            .notifications
+            .iter()
+            .flat_map(|notifications| &notifications.queues);
         for queue in queues.filter(|queue| is_wanted(queue.transport)) {
             queue.carry_out(machine);
         }
