@@ -13,6 +13,7 @@ fn lane() -> Lane {
         depth: Depth::Wire,
         layout: &QEMU_7_2,
         ways: Vec::new(),
+        areas: Vec::new(),
     }
 }
 

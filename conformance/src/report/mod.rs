@@ -103,6 +103,9 @@ pub struct LaneFacts {
     pub unavailable: Option<String>,
     /// Cases that were to run in it.
     pub planned: usize,
+    /// Patterns of the only cases that it was for; empty when it was for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub areas: Vec<String>,
 }
 
 /// One case in one lane.
@@ -326,7 +329,7 @@ impl Report {
         let has = |wanted: &[Verdict]| verdicts.iter().flatten().any(|verdict| wanted.contains(verdict));
         if has(&[Verdict::Fail, Verdict::Timeout, Verdict::Crash]) {
             "not conformant"
-        } else if !self.complete {
+        } else if !self.complete || !self.lanes[lane].areas.is_empty() {
             "partial"
         } else if results < self.lanes[lane].planned || has(&[Verdict::Unsupported, Verdict::Error]) {
             "incomplete"
@@ -449,6 +452,7 @@ fn lanes(plan: &Plan) -> Vec<LaneFacts> {
         subject: lane.subject.clone(),
         depth: lane.depth.word().to_owned(),
         profile: lane.layout.profile.to_owned(),
+        areas: lane.areas.clone(),
         way: lane.ways.first().map(|way| way.name.clone()).unwrap_or_default(),
         unavailable: lane.unavailable(),
     });

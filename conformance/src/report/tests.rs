@@ -64,6 +64,7 @@ pub(crate) fn sample() -> Report {
             way: "paused".to_owned(),
             unavailable: None,
             planned: 1,
+            areas: Vec::new(),
         }],
         results: vec![
             entry("a/passes/so", Verdict::Pass, StandingFacts::Expected),
@@ -116,6 +117,10 @@ fn claim_is_lost_by_a_failed_must_and_open_without_an_answer() {
     assert_eq!(report.claim(0), "incomplete", "a result is missing");
     report.complete = false;
     assert_eq!(report.claim(0), "partial", "cases were left out");
+    report.complete = true;
+    report.lanes[0].planned = 1;
+    report.lanes[0].areas = vec!["a".to_owned()];
+    assert_eq!(report.claim(0), "partial", "it is for some cases only");
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn lane(adapter: Result<Box<dyn Adapter>, String>) -> Lane {
         depth: Depth::Bus,
         layout: &MICROVM_2019,
         ways: vec![Way::new("", adapter)],
+        areas: Vec::new(),
     }
 }
 

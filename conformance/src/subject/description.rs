@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::case::Setup;
+use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::{Caps, Depth, Stop};
 
@@ -114,6 +115,10 @@ pub struct Launch {
     /// Most milliseconds for one answer; at depth guest, for the whole run.
     #[serde(default = "answer_ms_default")]
     pub answer_ms: u64,
+    /// Only these cases run in it, by the patterns of [`catalog::matches`]: `virtqueue`, `rtc/alarm/*`. Empty: all.
+    /// For a second way of starting that differs from the first in one part only.
+    #[serde(default)]
+    pub areas: Vec<String>,
     /// Exit codes of an end that is no crash, at depth guest.
     #[serde(default)]
     pub exit: Vec<i32>,
@@ -366,6 +371,9 @@ impl Description {
                     return Err(format!("{place}: name = \"{}\" is taken; give it another", launch.name));
                 }
                 launch.caps().map_err(|problem| format!("{place}: {problem}"))?;
+                launch
+                    .check_areas(depth)
+                    .map_err(|problem| format!("{place}: areas: {problem}"))?;
                 self.check_placeholders(launch)
                     .map_err(|problem| format!("{place}: {problem}"))?;
             }
@@ -429,6 +437,21 @@ impl Launch {
             caps = caps.with(*cap);
         }
         Ok(caps)
+    }
+
+    fn check_areas(&self, depth: Depth) -> Result<(), String> {
+        if !self.areas.is_empty() && self.usage == Usage::Fallback {
+            return Err("a fallback takes what the ways before it leave; drop areas or the fallback".to_owned());
+        }
+        for area in &self.areas {
+            let mut here = catalog::all().filter(|case| catalog::depths(case).contains(&depth));
+            if !here.any(|case| catalog::matches(area, case.id)) {
+                return Err(format!(
+                    "'{area}' selects no case at depth {depth}; touchstone list shows them"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Whether it runs on KVM.

@@ -22,6 +22,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::case::Case;
+use crate::catalog;
 use crate::expectation::{Entry, Expectations};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth};
@@ -48,6 +50,8 @@ pub struct Lane {
     pub layout: &'static Layout,
     /// How it is started, the first choice first; a case goes to the first that can take it.
     pub ways: Vec<Way>,
+    /// Patterns of [`catalog::matches`] that select its cases; empty selects all.
+    pub areas: Vec<String>,
 }
 
 /// One way of starting a lane's subject.
@@ -202,6 +206,7 @@ impl Subject {
             depth,
             layout,
             ways,
+            areas: Vec::new(),
         };
         if depth == Depth::Bus {
             let adapter: Option<Box<dyn Adapter>> = match self.description.bus {
@@ -231,7 +236,10 @@ impl Subject {
                     }
                 }
             }
-            lanes.push(lane(ways));
+            lanes.push(Lane {
+                areas: launch.areas.clone(),
+                ..lane(ways)
+            });
         }
         Ok(lanes)
     }
@@ -345,6 +353,12 @@ impl Lane {
         format!("{}/{}{way}/{}", self.subject, self.depth, self.layout.profile)
     }
 
+    /// Whether a case belongs into it.
+    pub fn takes(&self, case: &Case) -> bool {
+        catalog::depths(case).contains(&self.depth)
+            && (self.areas.is_empty() || self.areas.iter().any(|area| catalog::matches(area, case.id)))
+    }
+
     /// What a case can hope for at best.
     pub fn caps(&self) -> Caps {
         let adapters = self.ways.iter().filter_map(|way| way.adapter.as_ref().ok());
@@ -397,6 +411,22 @@ mod tests {
         assert_eq!(
             error,
             "--subject qmeu: no such subject; choose from reference, qemu, null, mutant:NAME or give a FILE.toml"
+        );
+    }
+
+    #[test]
+    fn lane_for_some_areas_takes_their_cases_only() {
+        let subject = Subject::find("reference").expect("the suite's own");
+        let lanes = subject.lanes(&Wanted::default()).expect("it has lanes");
+        let title = "reference/cpu.kvm-ioeventfd/microvm-2019";
+        let lane = lanes.iter().find(|lane| lane.title() == title).expect(title);
+        let takes = |id| lane.takes(catalog::by_id(id).expect(id));
+        assert!(takes("virtqueue/rng/fills") && takes("virtio-mmio/queue/max"));
+        assert!(!takes("virtio-mmio/identity/magic") && !takes("rtc/register-d/valid"));
+        assert!(
+            lanes
+                .iter()
+                .any(|lane| lane.takes(catalog::by_id("rtc/register-d/valid").expect("it exists")))
         );
     }
 }

@@ -112,3 +112,25 @@ fn malformed_file_is_one_line_with_the_place(#[case] text: &str, #[case] start: 
     assert!(message.starts_with(start), "{message}");
     assert!(!message.contains('\n'), "{message}");
 }
+
+#[rstest]
+#[case("areas = [\"virtqueue\"]", None)]
+#[case(
+    "areas = [\"virtqueue\", \"virtquue\"]",
+    Some("[[wire]] number 1: areas: 'virtquue' selects no case at depth wire")
+)]
+#[case("areas = [\"boot\"]", Some("'boot' selects no case at depth wire"))]
+#[case(
+    "areas = [\"virtqueue\"]\nuse = \"fallback\"",
+    Some("areas: a fallback takes what the ways before it leave")
+)]
+fn areas_name_cases_and_suit_no_fallback(#[case] line: &str, #[case] problem: Option<&str>) {
+    let parsed = Description::parse("small.toml", &format!("{SMALL}{line}\n"));
+    match problem {
+        None => assert_eq!(parsed.expect("parses").wire[0].areas, ["virtqueue"]),
+        Some(problem) => {
+            let error = parsed.expect_err(line);
+            assert!(error.problem.contains(problem), "{error}");
+        }
+    }
+}
