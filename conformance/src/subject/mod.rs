@@ -125,7 +125,7 @@ impl Subject {
         let mutant = self.mutant?;
         let caught = "the case that hunts this bug";
         let entries = vec![
-            Entry::new(mutant.case, &[Verdict::Fail], caught),
+            Entry::new(mutant.case, &[Verdict::Fail, Verdict::Warn], caught),
             Entry::new("*", &Verdict::ALL, "the machine has a bug"),
         ];
         Some(Expectations {
