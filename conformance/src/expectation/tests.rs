@@ -12,8 +12,8 @@ fn lane() -> Lane {
         subject: "qemu".to_owned(),
         depth: Depth::Wire,
         layout: &QEMU_7_2,
-        ways: Vec::new(),
         areas: Vec::new(),
+        ways: Vec::new(),
     }
 }
 

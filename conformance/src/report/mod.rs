@@ -67,7 +67,7 @@ pub struct Host {
     pub cpu: String,
     /// Processors that can be used.
     pub cpus: usize,
-    /// Whether /dev/kvm can be opened.
+    /// Whether /dev/kvm can be used.
     pub kvm: bool,
 }
 
@@ -103,8 +103,8 @@ pub struct LaneFacts {
     pub unavailable: Option<String>,
     /// Cases that were to run in it.
     pub planned: usize,
-    /// Patterns of the only cases that it was for; empty when it was for all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Only cases of these areas were meant for it; empty means all.
+    #[serde(default)]
     pub areas: Vec<String>,
 }
 
@@ -452,9 +452,9 @@ fn lanes(plan: &Plan) -> Vec<LaneFacts> {
         subject: lane.subject.clone(),
         depth: lane.depth.word().to_owned(),
         profile: lane.layout.profile.to_owned(),
-        areas: lane.areas.clone(),
         way: lane.ways.first().map(|way| way.name.clone()).unwrap_or_default(),
         unavailable: lane.unavailable(),
+        areas: lane.areas.clone(),
     });
     facts.collect()
 }

@@ -58,8 +58,8 @@ fn lane(adapter: Result<Box<dyn Adapter>, String>) -> Lane {
         subject: "null".to_owned(),
         depth: Depth::Bus,
         layout: &MICROVM_2019,
-        ways: vec![Way::new("", adapter)],
         areas: Vec::new(),
+        ways: vec![Way::new("", adapter)],
     }
 }
 
