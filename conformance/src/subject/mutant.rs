@@ -254,6 +254,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(LineOffByOne),
     },
     Mutant {
+        name: "virtio-line-stuck-after-breakdown",
+        title: "The line stays high though the driver of a broken device acknowledges.",
+        case: "virtqueue/needs-reset/acknowledge",
+        make: |_| Box::new(LineNeverFalls),
+    },
+    Mutant {
         name: "virtio-line-survives-reset",
         title: "The line stays high over a reset of the device.",
         case: "virtqueue/reset/line",
