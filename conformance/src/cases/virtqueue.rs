@@ -711,7 +711,7 @@ fn second_driver(p: &mut Probe<'_>, transport: Transport) -> Result<(), Stop> {
 fn old_buffers_stay(p: &mut Probe<'_>) -> Result<(), Stop> {
     let bytes = p.read_memory(BUFFER, BUFFERS_BYTES)?;
     let changed = bytes.iter().position(|&byte| byte != FILL);
-    let got = changed.map_or("as they were".to_owned(), |at| format!("byte {at} changed"));
+    let got = changed.map_or_else(|| "as they were".to_owned(), |at| format!("byte {at} changed"));
     p.check("buffers of before the reset", changed.is_none(), got, "as they were");
     Ok(())
 }
@@ -986,7 +986,7 @@ fn needs_reset_generation(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn needs_reset_other(p: &mut Probe<'_>) -> Result<(), Stop> {
     let second = p.facts().transports.get(1).copied();
-    let second = Transport::at(p, second.unwrap_or(p.layout().virtio_count - 2));
+    let second = Transport::at(p, second.unwrap_or_else(|| p.layout().virtio_count - 2));
     let queue = start_at(p, second, SECOND_RING, 0)?;
     for (name, breach) in BREACHES {
         p.point(name);
