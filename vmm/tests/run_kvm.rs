@@ -620,10 +620,12 @@ fn kernel_too_large_for_ram_is_refused_with_a_reason() {
 #[rstest]
 fn signal_ends_a_guest_that_spins(#[values(SPLIT, ON)] irqchip: &str) {
     let spin: &[u8] = &[0xeb, 0xfe]; // jmp $
-    let Some(mut running) = start(&[spin], &["--machine", irqchip]) else {
+    let Some(mut running) = start(&[&send(b"!"), spin], &["--machine", irqchip]) else {
         return;
     };
-    thread::sleep(Duration::from_millis(100));
+    // Signals are caught before the first CPU runs.
+    let stdout = running.child().stdout.as_mut().expect("piped");
+    stdout.read_exact(&mut [0]).expect("the guest says that it runs");
     running.signal("TERM");
     let output = running.finish();
     assert_eq!(status(&output), 0);
