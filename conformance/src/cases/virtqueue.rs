@@ -252,7 +252,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         id: "virtqueue/reset/system",
-        title: "A reset of the machine right behind a notification leaves a device without a queue and memory as it is.",
+        title: "A reset of the machine right behind a notification leaves a device without a queue, and memory alone.",
         clause: &clause::RESET_QUIET,
         needs: Caps::QUEUES.with(Caps::RESET),
         body: Body::Bus(reset_system),

@@ -21,15 +21,15 @@
 //! disk can therefore hold up its other CPUs' exits for [`crate::virtio::blk::ROUND_BYTES_MAX`] at a time.
 //!
 //! Off is the default, by measurement (software KVM, 2 CPUs, QEMU's default is on). A guest that waits for each of 400
-//! requests of entropy makes 413 exits with `off` and 13 with `on`, and takes 7.6 ms with `off` and 13.8 ms with `on`: what
-//! an exit costs is less than what waking another thread takes. It pays for guests that go on meanwhile, and for those
-//! whose disk is slow to flush.
+//! requests of entropy makes 413 exits with `off` and 13 with `on`, and takes 7.6 ms with `off` and 13.8 ms with `on`:
+//! what an exit costs is less than what waking another thread takes. It pays for guests that go on meanwhile, and for
+//! those whose disk is slow to flush.
 //!
-//! There is no irqfd. It would take the place of one call by another: measured as above, KVM_SIGNAL_MSI takes 1.4 us and a
-//! write to an irqfd with the same message 1.5 to 1.8 us; KVM_IRQ_LINE up and down take 2.3 us, a write to an irqfd of that
-//! line 2.0 us. It spares something only where who interrupts is not this process. And it would be seen: the wire of a
-//! virtio device is high until the guest acknowledges, which is what a read of the 8259's or the IOAPIC's request
-//! register shows. An irqfd is a pulse, or with a resampler high until an EOI, masked or not.
+//! There is no irqfd. It would take the place of one call by another: measured as above, KVM_SIGNAL_MSI takes 1.4 us
+//! and a write to an irqfd with the same message 1.5 to 1.8 us; KVM_IRQ_LINE up and down take 2.3 us, a write to an
+//! irqfd of that line 2.0 us. It spares something only where who interrupts is not this process. And it would be seen:
+//! the wire of a virtio device is high until the guest acknowledges, which is what a read of the 8259's or the
+//! IOAPIC's request register shows. An irqfd is a pulse, or with a resampler high until an EOI, masked or not.
 
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
