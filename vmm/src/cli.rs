@@ -52,7 +52,7 @@ pub enum Command {
 pub struct MachineArgs {
     /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto,
     /// isa-serial|x-option-roms|auto-kernel-cmdline=on|off, kernel-irqchip=split|on, max-ram-below-4g=SIZE,
-    /// virtio-mmio=modern|legacy.
+    /// virtio-mmio=modern|legacy, ioeventfd=on|off.
     #[arg(long, value_name = "microvm[,OPTION=VALUE]...")]
     pub machine: Option<String>,
     /// RAM; a bare number is MiB. Rounded up to 8 KiB [default: 128M].
@@ -417,6 +417,7 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
                 }
                 config.max_ram_below_4g = Some(bytes);
             }
+            "ioeventfd" => config.ioeventfd = machine.on_off(key, value)?,
             "virtio-mmio" => {
                 config.virtio_modern = match value {
                     "modern" => true,
@@ -751,7 +752,7 @@ const FILE_BYTES_MAX: u64 = u32::MAX as u64;
 const RAM_BYTES_MAX: u64 = 16 << 40;
 
 const MACHINE_OPTIONS: &str = "profile, pic, pit, rtc, isa-serial, x-option-roms, auto-kernel-cmdline, kernel-irqchip, \
-                               max-ram-below-4g, virtio-mmio";
+                               max-ram-below-4g, virtio-mmio, ioeventfd";
 
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,8 @@ clauses! { "virtio", DOCUMENT;
         "With VIRTIO_F_INDIRECT_DESC a descriptor may point to a table of descriptors.";
     NEEDS_RESET = "needs-reset", "2.1.2, DEVICE_NEEDS_RESET",
         "A device that meets an error it cannot recover from should set DEVICE_NEEDS_RESET.";
+    NEEDS_RESET_NOTIFIED = "needs-reset-notified", "2.1.2, DEVICE_NEEDS_RESET",
+        "When DRIVER_OK is set, a device that sets DEVICE_NEEDS_RESET sends a configuration change notification.";
     SURVIVES = "survives", "2.7 Split Virtqueues",
         "A ring that breaks the rules costs at most its own device, and a reset brings that back.";
     USED_LENGTH = "used-length", "2.7.8.2",

@@ -208,6 +208,18 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(BlkStatus::new(reg::BLK_IN, reg::BLK_IOERR, reg::BLK_OK)),
     },
     Mutant {
+        name: "virtio-blk-status-survives-reset",
+        title: "Requests of before a reset complete after it.",
+        case: "virtio-blk/reset/during-flush",
+        make: |_| Box::<OldBuffersWritten>::default(),
+    },
+    Mutant {
+        name: "virtio-broken-ring-stops-all",
+        title: "Once one device asks for a reset, no device is notified any more.",
+        case: "virtqueue/needs-reset/other-device",
+        make: |_| Box::<BrokenStopsAll>::default(),
+    },
+    Mutant {
         name: "virtio-console-byte-lost",
         title: "The console drops the last byte of each buffer that it fills.",
         case: "virtio-console/echo/short",
@@ -248,16 +260,80 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(FeaturesRepeat),
     },
     Mutant {
+        name: "virtio-generation-counts-breakdowns",
+        title: "ConfigGeneration goes up when a device asks for a reset.",
+        case: "virtqueue/needs-reset/generation",
+        make: |_| Box::<GenerationCounts>::default(),
+    },
+    Mutant {
         name: "virtio-interrupt-status-read-clears",
         title: "Reading InterruptStatus acknowledges.",
         case: "virtqueue/interrupt/acknowledge",
         make: |_| Box::new(StatusReadClears),
     },
     Mutant {
+        name: "virtio-interrupt-survives-reset",
+        title: "InterruptStatus keeps over a reset of the device.",
+        case: "virtqueue/reset/before-acknowledge",
+        make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_INTERRUPT_STATUS)),
+    },
+    Mutant {
+        name: "virtio-legacy-queue-survives-reset",
+        title: "QueuePFN keeps over a reset of the device.",
+        case: "virtqueue/legacy/reset-during-io",
+        make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_QUEUE_PFN)),
+    },
+    Mutant {
         name: "virtio-line-off-by-one",
         title: "Interrupts come one line too high.",
         case: "virtqueue/interrupt/line",
         make: |_| Box::new(LineOffByOne),
+    },
+    Mutant {
+        name: "virtio-line-stuck-after-breakdown",
+        title: "The line stays high though the driver of a broken device acknowledges.",
+        case: "virtqueue/needs-reset/acknowledge",
+        make: |_| Box::new(LineNeverFalls),
+    },
+    Mutant {
+        name: "virtio-line-survives-reset",
+        title: "The line stays high over a reset of the device.",
+        case: "virtqueue/reset/line",
+        make: |_| Box::new(LineNeverFalls),
+    },
+    Mutant {
+        name: "virtio-needs-reset-hidden",
+        title: "A device with a broken ring stops without a word.",
+        case: "virtqueue/needs-reset/serves-or-asks",
+        make: |_| {
+            Box::new(VirtioMask {
+                offset: reg::VIRTIO_STATUS,
+                mask: !0x40,
+            })
+        },
+    },
+    Mutant {
+        name: "virtio-needs-reset-line-low",
+        title: "The line does not rise when a device asks for a reset.",
+        case: "virtqueue/needs-reset/line",
+        make: |_| Box::new(LineNeverRises),
+    },
+    Mutant {
+        name: "virtio-needs-reset-silent",
+        title: "A device that asks for a reset sends no configuration change notification.",
+        case: "virtqueue/needs-reset/notified",
+        make: |_| {
+            Box::new(VirtioMask {
+                offset: reg::VIRTIO_INTERRUPT_STATUS,
+                mask: !0x02,
+            })
+        },
+    },
+    Mutant {
+        name: "virtio-needs-reset-survives-reset",
+        title: "DEVICE_NEEDS_RESET keeps over a reset of the device.",
+        case: "virtqueue/needs-reset/cleared",
+        make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_STATUS)),
     },
     Mutant {
         name: "virtio-net-buffers-kept-at-reset",
@@ -340,10 +416,34 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(QueueBug::new(count_sent)),
     },
     Mutant {
+        name: "virtio-old-ring-used-after-reset",
+        title: "After a reset the device goes on with the used ring of before.",
+        case: "virtqueue/reset/half-processed",
+        make: |_| Box::<OldRingUsed>::default(),
+    },
+    Mutant {
         name: "virtio-queue-ready-kept",
         title: "QueueReady survives a device reset.",
         case: "virtio-mmio/reset/queue-ready",
         make: |_| Box::<QueueReadyKept>::default(),
+    },
+    Mutant {
+        name: "virtio-queue-survives-system-reset",
+        title: "QueueReady keeps over a reset of the machine.",
+        case: "virtqueue/reset/system",
+        make: |_| Box::<ReadyOverSystemReset>::default(),
+    },
+    Mutant {
+        name: "virtio-requests-survive-reset",
+        title: "Requests of before a reset are carried out after it.",
+        case: "virtqueue/reset/before-notify",
+        make: |_| Box::<OldBuffersWritten>::default(),
+    },
+    Mutant {
+        name: "virtio-used-index-survives-reset",
+        title: "After a reset the used index goes on where it was.",
+        case: "virtqueue/reset/full-ring",
+        make: |_| Box::<UsedIndexKept>::default(),
     },
 ];
 
@@ -1052,6 +1152,237 @@ impl Bug for QueueReadyKept {
     }
 }
 
+/// A register of the transports that lacks bits.
+struct VirtioMask {
+    offset: u64,
+    mask: u64,
+}
+
+impl Bug for VirtioMask {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == self.offset;
+        Ok(if here { value & self.mask } else { value })
+    }
+}
+
+/// A register that shows after a reset of the device what it showed before.
+struct KeptAtReset {
+    offset: u64,
+    kept: u64,
+}
+
+impl KeptAtReset {
+    fn new(offset: u64) -> KeptAtReset {
+        KeptAtReset { offset, kept: 0 }
+    }
+}
+
+impl Bug for KeptAtReset {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_STATUS && value == 0 {
+            self.kept |= inner.load(gpa & !reg::VIRTIO_OFFSET | self.offset, Width::Dword)?;
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == self.offset;
+        Ok(if here { value | self.kept } else { value })
+    }
+}
+
+struct LineNeverFalls;
+
+impl Bug for LineNeverFalls {
+    fn line_events(&mut self, inner: &mut dyn Machine) -> Result<Vec<LineEvent>, Stop> {
+        let events = inner.line_events()?;
+        Ok(events.into_iter().filter(|event| event.level).collect())
+    }
+}
+
+struct LineNeverRises;
+
+impl Bug for LineNeverRises {
+    fn line_events(&mut self, inner: &mut dyn Machine) -> Result<Vec<LineEvent>, Stop> {
+        let events = inner.line_events()?;
+        Ok(events.into_iter().filter(|event| !event.level).collect())
+    }
+}
+
+#[derive(Default)]
+struct BrokenStopsAll {
+    is_broken: bool,
+}
+
+impl Bug for BrokenStopsAll {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let is_notify = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_NOTIFY;
+        if is_notify && self.is_broken {
+            return Ok(());
+        }
+        inner.store(gpa, width, value)?;
+        if is_notify {
+            let status = inner.load(gpa & !reg::VIRTIO_OFFSET | reg::VIRTIO_STATUS, Width::Dword)?;
+            self.is_broken = status & 0x40 != 0;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct GenerationCounts {
+    breakdowns: u64,
+}
+
+impl Bug for GenerationCounts {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        if reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_NOTIFY {
+            let status = inner.load(gpa & !reg::VIRTIO_OFFSET | reg::VIRTIO_STATUS, Width::Dword)?;
+            self.breakdowns += u64::from(status & 0x40 != 0);
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_CONFIG_GENERATION;
+        Ok(if here { value + self.breakdowns } else { value })
+    }
+}
+
+/// The rings of a modern device with one queue, as the driver placed them last, and before the last reset.
+#[derive(Default)]
+struct Rings {
+    now: Ring,
+    before: Ring,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Ring {
+    num: u64,
+    desc: u64,
+    used: u64,
+}
+
+impl Rings {
+    /// Watches a store; true for a notification after a reset.
+    fn watch(&mut self, gpa: u64, value: u64) -> bool {
+        if !reg::in_virtio(gpa) {
+            return false;
+        }
+        match gpa & reg::VIRTIO_OFFSET {
+            reg::VIRTIO_QUEUE_NUM => self.now.num = value,
+            reg::VIRTIO_QUEUE_DESC => self.now.desc = value,
+            reg::VIRTIO_QUEUE_DEVICE => self.now.used = value,
+            // A driver may begin with a reset, too: there is nothing before that.
+            reg::VIRTIO_STATUS if value == 0 && self.now.desc != 0 => self.before = std::mem::take(&mut self.now),
+            reg::VIRTIO_QUEUE_NOTIFY => return self.before.desc != 0,
+            _ => {}
+        }
+        false
+    }
+}
+
+/// Remembers the buffers that the device writes when it is reset, and writes them with the next notification.
+#[derive(Default)]
+struct OldBuffersWritten {
+    rings: Rings,
+    buffers: Vec<u64>,
+}
+
+impl Bug for OldBuffersWritten {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let ring = self.rings.now;
+        let after_reset = self.rings.watch(gpa, value);
+        let is_reset = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_STATUS && value == 0;
+        if is_reset && ring.desc != 0 {
+            for index in 0..ring.num {
+                let at = ring.desc + 16 * index;
+                if read_number(inner, at + 12, 2)? & 2 != 0 {
+                    self.buffers.push(read_number(inner, at, 8)?);
+                }
+            }
+        }
+        inner.store(gpa, width, value)?;
+        if after_reset {
+            for buffer in self.buffers.drain(..) {
+                inner.write_memory(buffer, &[0x77])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct OldRingUsed {
+    rings: Rings,
+}
+
+impl Bug for OldRingUsed {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let after_reset = self.rings.watch(gpa, value);
+        inner.store(gpa, width, value)?;
+        if after_reset {
+            let at = self.rings.before.used + 2;
+            let index = read_number(inner, at, 2)? as u16;
+            inner.write_memory(at, &index.wrapping_add(1).to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct UsedIndexKept {
+    rings: Rings,
+    index: u16,
+}
+
+impl Bug for UsedIndexKept {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let ring = self.rings.now;
+        let after_reset = self.rings.watch(gpa, value);
+        if ring.desc != 0 && self.rings.now.desc == 0 {
+            self.index = read_number(inner, ring.used + 2, 2)? as u16;
+        }
+        inner.store(gpa, width, value)?;
+        if after_reset {
+            let at = self.rings.now.used + 2;
+            let index = read_number(inner, at, 2)? as u16;
+            inner.write_memory(at, &index.wrapping_add(self.index).to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct ReadyOverSystemReset {
+    kept: u64,
+    ready: u64,
+}
+
+impl Bug for ReadyOverSystemReset {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_READY {
+            self.ready = value;
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_READY;
+        Ok(if here { value | self.kept } else { value })
+    }
+
+    fn reset(&mut self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        self.kept = self.ready;
+        inner.reset()
+    }
+}
+
 #[derive(Default)]
 struct IoapicUnmasked {
     index: u64,
@@ -1091,6 +1422,8 @@ mod reg {
     pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
     pub(super) const VIRTIO_DEVICE_FEATURES: u64 = 0x010;
     pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
+    pub(super) const VIRTIO_QUEUE_NUM: u64 = 0x038;
+    pub(super) const VIRTIO_QUEUE_PFN: u64 = 0x040;
     pub(super) const VIRTIO_QUEUE_SEL: u64 = 0x030;
     pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;
     pub(super) const VIRTIO_QUEUE_NOTIFY: u64 = 0x050;
@@ -1100,6 +1433,7 @@ mod reg {
     pub(super) const VIRTIO_QUEUE_DESC: u64 = 0x080;
     pub(super) const VIRTIO_QUEUE_DRIVER: u64 = 0x090;
     pub(super) const VIRTIO_QUEUE_DEVICE: u64 = 0x0a0;
+    pub(super) const VIRTIO_CONFIG_GENERATION: u64 = 0x0fc;
     pub(super) const VIRTIO_CONFIG: u64 = 0x100;
     /// Types of block requests and values of their status.
     pub(super) const BLK_IN: u32 = 0;

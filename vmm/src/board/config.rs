@@ -40,6 +40,8 @@ pub struct Config {
     pub auto_kernel_cmdline: bool,
     /// Transports answer version 2 instead of 1.
     pub virtio_modern: bool,
+    /// Whether notifications of virtio queues reach the VMM without an exit on KVM; elsewhere it changes nothing.
+    pub ioeventfd: bool,
     /// Whether the machine runs on KVM: `rtc=auto`, the e820 reservation and kvmclock depend on it.
     pub kvm: bool,
     /// What the RTC shows at power-on, in seconds since 1970-01-01T00:00:00 as the guest reads it.
@@ -226,6 +228,7 @@ impl Config {
             x_option_roms: true,
             auto_kernel_cmdline: true,
             virtio_modern: profile.virtio_modern,
+            ioeventfd: false,
             kvm: false,
             rtc_start_seconds: 946_684_800,
             bios: None,

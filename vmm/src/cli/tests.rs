@@ -244,3 +244,14 @@ fn debug_console_prints_to_a_file_or_to_standard_output() {
         assert!(error.ends_with("write stdio or file:FILE"), "{error}");
     }
 }
+
+#[test]
+fn ioeventfd_is_off_unless_asked_for() {
+    let ioeventfd = |machine: &str| config(&["--machine", machine]).expect("valid").ioeventfd;
+    assert!(!ioeventfd("microvm") && !ioeventfd("microvm,ioeventfd=off"));
+    assert!(ioeventfd("microvm,ioeventfd=on"));
+    assert_eq!(
+        error(&["--machine", "microvm,ioeventfd=auto"]),
+        "--machine ioeventfd='auto': ioeventfd is on or off"
+    );
+}

@@ -11,6 +11,7 @@ use super::counters::Counters;
 use super::cpu::{PowerOn, Start};
 use super::interrupt::EoiRoutes;
 use super::kick::{self, Kicker};
+use super::notify::Notifications;
 use super::peers::Peers;
 use super::settle::nanos;
 use super::vm::Vm;
@@ -118,6 +119,11 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         cpus.push((fd, state));
     }
     kick::prepare()?;
+    let notifications = if config.ioeventfd {
+        Some(Notifications::register(&vm, &mut machine)?)
+    } else {
+        None
+    };
 
     let host = |what: &'static str| move |error| RunError::Host(format!("{what}: {error}"));
     let signals = Signals::catch().map_err(host("catch signals"))?;
@@ -146,6 +152,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         peers,
         marks: Mutex::new(marks),
         wake,
+        notifications,
         timer: AtomicU64::new(u64::MAX),
         input_waits: AtomicBool::new(false),
         pic_waits: AtomicBool::new(false),
@@ -155,6 +162,13 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         meeting: Barrier::new(cpus.len()),
         end: OnceLock::new(),
     });
+    if shared.notifications.is_some() {
+        let shared = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("io".into());
+        thread
+            .spawn(move || shared.io_thread())
+            .map_err(host("start the I/O thread"))?;
+    }
     for (fd, state) in cpus {
         let shared = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -183,6 +197,8 @@ pub(super) struct Shared {
     pub(super) marks: Mutex<Option<BootMarks>>,
     /// Wakes the waiting thread.
     pub(super) wake: Arc<Wake>,
+    /// Notifications that come without an exit, with `ioeventfd=on`.
+    pub(super) notifications: Option<Notifications>,
     /// When the waiting thread wakes by itself, in virtual nanoseconds.
     pub(super) timer: AtomicU64,
     /// Typed bytes wait for room in the port.

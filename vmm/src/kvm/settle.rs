@@ -38,7 +38,11 @@ impl Shared {
                 match event {
                     Event::SerialOut(byte) => sent.push(byte),
                     Event::DebugOut(byte) => printed.push(byte),
-                    Event::DebugExit { value } => self.end(End::guest("debug-exit", (value << 1 | 1) as u8)),
+                    Event::DebugExit { value } => {
+                        // What the guest asked for before it comes before.
+                        self.notify_all(machine);
+                        self.end(End::guest("debug-exit", (value << 1 | 1) as u8));
+                    }
                     Event::BootMark { mark } => self.mark(mark),
                     Event::Msi { address, data } => self.message(machine, address, data),
                     Event::Intr { level } => self.pic_wire(level),

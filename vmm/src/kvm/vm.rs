@@ -7,8 +7,9 @@ use kvm_bindings::{
     CpuId, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES, KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
     KVM_X2APIC_API_USE_32BIT_IDS, KvmIrqRouting, kvm_clock_data, kvm_enable_cap, kvm_msi, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, VcpuFd, VmFd};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::chips::Chips;
 use super::{SetupError, cpuid};
@@ -103,6 +104,18 @@ impl Vm {
             ..Default::default()
         };
         let _reached_nobody = self.fd.signal_msi(msi);
+    }
+
+    /// Makes 4-byte stores of `value` to `address` add to `event` instead of exiting.
+    pub(super) fn register_ioevent(
+        &self,
+        event: &EventFd,
+        address: &IoEventAddress,
+        value: u32,
+    ) -> Result<(), SetupError> {
+        self.fd
+            .register_ioevent(event, address, value)
+            .map_err(SetupError::call("KVM_IOEVENTFD"))
     }
 
     /// Tells KVM's chips a line's level, if they are KVM's.

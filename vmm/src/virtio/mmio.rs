@@ -68,6 +68,9 @@ use crate::virtio::{VirtioDevice, feature};
 /// Number of addresses one transport decodes.
 pub const REGION_BYTES: u64 = 0x200;
 
+/// Offset of the register that takes the index of a queue with something new.
+pub const QUEUE_NOTIFY: u64 = reg::QUEUE_NOTIFY;
+
 /// Queue indices that `QueueSel` can name, whether or not the device has such a queue.
 pub const QUEUES_MAX: u32 = 1024;
 

@@ -6,6 +6,8 @@
 //! Source: Virtual I/O Device (VIRTIO) Version 1.2, cited below as "virtio 1.2".
 //! Deviations: listed in [`mmio`] and [`queue`].
 
+use std::sync::Arc;
+
 use crate::inspect::Inspector;
 
 pub mod blk;
@@ -60,6 +62,15 @@ pub trait VirtioDevice: Send {
     /// [`Broken`] when the driver's ring cannot be followed; the transport then stops the device until it is reset.
     fn process(&mut self, index: u16, queues: &mut Queues<'_>) -> Result<(), Broken>;
 
+    /// Gives the back end somewhere to leave host calls that take long. Without it, as in the deterministic machine, it
+    /// makes them itself while it processes.
+    fn use_background(&mut self, _background: Arc<dyn Background>) {}
+
+    /// Whether requests were kept until a call that was left behind has been made.
+    fn waits_for_host(&self) -> bool {
+        false
+    }
+
     /// Whether [`VirtioDevice::take_output`] has something to give.
     fn has_output(&self) -> bool {
         false
@@ -88,6 +99,19 @@ pub trait VirtioDevice: Send {
 
     /// Shows the back end's own state.
     fn inspect(&self, out: &mut Inspector);
+}
+
+/// A host call that takes long and needs nothing of the machine.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Where a back end leaves a [`Job`]. When it has been made, the back end is made to process again, provided that
+/// [`VirtioDevice::waits_for_host`].
+pub trait Background: Send + Sync {
+    /// Takes a job.
+    ///
+    /// # Errors
+    /// Gives the job back when too many wait: the caller makes the call itself.
+    fn later(&self, job: Job) -> Result<(), Job>;
 }
 
 /// What is at the other end of a device that speaks to the outside.
