@@ -229,4 +229,5 @@ const CAPS: Caps = Caps::CLOCK
     .with(Caps::RESET)
     .with(Caps::QUEUES)
     .with(Caps::FROZEN)
-    .with(Caps::FIRMWARE);
+    .with(Caps::FIRMWARE)
+    .with(Caps::TIME);
