@@ -1021,7 +1021,7 @@ fn power_on(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn reset(p: &mut Probe<'_>) -> Result<(), Stop> {
     serve_timer(p)?;
-    for (port, value) in [(MASTER + 1, 0xff), (SLAVE + 1, 0xff), (ELCR_1, 0x20), (ELCR_2, 0x20)] {
+    for (port, value) in [(MASTER + 1, 0xff), (SLAVE + 1, 0xff), (ELCR_1, 0x20), (ELCR_2, 0x40)] {
         p.outb(port, value)?;
         let got = p.inb(port)?;
         p.require_eq("register before the reset", got, value)?;
