@@ -944,6 +944,8 @@ fn ocw3_remembered(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn poll_idle(p: &mut Probe<'_>) -> Result<(), Stop> {
     pic::start(p)?;
+    // Where time passes the timer's line rises by itself, sooner or later.
+    p.outb(MASTER + 1, 1 << IR_TIMER)?;
     for port in [MASTER, SLAVE] {
         p.point(format!("port {port:#x}"));
         pic::check_acknowledged(p, "poll", port, None)?;

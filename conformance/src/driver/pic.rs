@@ -157,4 +157,4 @@ pub fn lower_serial(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 /// Looks at the timer while its line rises.
-const LOOKS: usize = 4;
+const LOOKS: usize = 16;
