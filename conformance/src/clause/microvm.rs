@@ -51,6 +51,10 @@ clauses! { "microvm", DOCUMENT;
         "A device switched off by its machine option is absent: its ports answer as an empty bus does.";
     OPTIONS_AUTO = "options-auto", "machine options pic, pit, rtc",
         "With auto the 8259 pair and the 8254 are there always, and the clock unless the machine runs on KVM.";
+    OPTIONS_IRQCHIP = "options-irqchip", "machine option kernel-irqchip",
+        "Where the interrupt controllers are emulated makes no difference to what they answer.";
+    DEBUG_DEVICES = "debug-devices", "isa-debug-exit and isa-debugcon",
+        "The debugging devices are there when asked for: one at port 0xf4 reads 0, one at port 0x402 reads 0xe9.";
     OPTION_ROMS = "option-roms", "machine option x-option-roms",
         "The option ROM that starts a kernel is offered by fw_cfg as genroms/NAME unless x-option-roms is off.";
     RTC_BASE = "rtc-base", "RTC start date",
