@@ -607,6 +607,9 @@ fn mode_0_low(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn mode_0_high(p: &mut Probe<'_>) -> Result<(), Stop> {
+    pit::program(p, 1, BOTH, 0, 0)?;
+    let low = pit::out(p, 1)?;
+    p.check_eq("OUT with a long count", low, false);
     pit::program(p, 1, BOTH, 0, 100)?;
     let rose = pit::look_until(p, 100_000, |p| pit::out(p, 1))?;
     p.check_eq("OUT rose", rose, true);
