@@ -476,6 +476,8 @@ fn window_keeps(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn window_narrow(p: &mut Probe<'_>) -> Result<(), Stop> {
     let index = ioapic::low(23);
     ioapic::write(p, index, MASKED | 0x31)?;
+    let before = ioapic::read(p, index)?;
+    p.check_eq("entry before", before, MASKED | 0x31);
     for width in [Width::Byte, Width::Word] {
         for offset in 0..4 / width.bytes() as u64 {
             p.point(format!("{} bytes at offset {offset}", width.bytes()));

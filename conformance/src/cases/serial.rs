@@ -312,13 +312,6 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
-        id: "serial/thre/disable-drops",
-        title: "Disabling the THRE interrupt drops it.",
-        clause: &clause::THRE_INTERRUPT,
-        body: Body::Bus(thre_disable),
-        ..AREA
-    },
-    Case {
         id: "serial/thre/enable-while-empty",
         title: "Enabling the THRE interrupt while the transmitter is empty raises it, each time.",
         clause: &clause::THRE_INTERRUPT,
@@ -963,17 +956,6 @@ fn reset_fifo(p: &mut Probe<'_>) -> Result<(), Stop> {
     let (iir, lsr) = (p.inb(IIR)?, p.inb(LSR)?);
     p.check_eq("IIR", iir, NONE);
     p.check_eq("DR", lsr & DR, 0u8);
-    Ok(())
-}
-
-fn thre_disable(p: &mut Probe<'_>) -> Result<(), Stop> {
-    p.outb(IER, ETBEI)?;
-    p.outb(IER, ERBFI)?;
-    let id = p.inb(IIR)?;
-    p.check_eq("IIR", id & ID_MASK, NONE);
-    loop_in(p, b"x")?;
-    let id = p.inb(IIR)?;
-    p.check_eq("IIR with data", id & ID_MASK, ID_DATA);
     Ok(())
 }
 
