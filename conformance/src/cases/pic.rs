@@ -847,13 +847,13 @@ fn mask_holds(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn mask_independent(p: &mut Probe<'_>) -> Result<(), Stop> {
-    for (master, slave) in [(0x0f, 0xf0), (0xaa, 0x55), (0xff, 0x00)] {
+    for (master, slave) in [(0x0fu8, 0xf0u8), (0xaa, 0x55), (0xff, 0x00)] {
         p.point(format!("{master:#x} and {slave:#x}"));
         p.outb(MASTER + 1, master)?;
         p.outb(SLAVE + 1, slave)?;
         let (first, second) = (p.inb(MASTER + 1)?, p.inb(SLAVE + 1)?);
-        p.check_eq("master's IMR", first, master as u8);
-        p.check_eq("slave's IMR", second, slave as u8);
+        p.check_eq("master's IMR", first, master);
+        p.check_eq("slave's IMR", second, slave);
     }
     Ok(())
 }

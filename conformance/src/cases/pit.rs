@@ -470,7 +470,7 @@ fn control_read(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn counters_independent(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let programs = [(0, 2, 0x1111), (1, 0, 0x2222), (2, 3, 0x3334)];
+    let programs = [(0, 2, 0x1111u16), (1, 0, 0x2222), (2, 3, 0x3334)];
     for (counter, mode, count) in programs {
         pit::program(p, counter, BOTH, mode, count)?;
     }
@@ -479,7 +479,7 @@ fn counters_independent(p: &mut Probe<'_>) -> Result<(), Stop> {
         let status = pit::status(p, counter)?;
         p.check_eq("mode", status >> 1 & 7, mode);
         let got = pit::count(p, counter)?;
-        p.check_eq("count", got, want as u16);
+        p.check_eq("count", got, want);
     }
     Ok(())
 }

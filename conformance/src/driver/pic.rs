@@ -120,7 +120,7 @@ pub fn acknowledge(p: &mut Probe<'_>, port: u16) -> Result<Option<u8>, Stop> {
 /// Checks what a poll acknowledges.
 pub fn check_acknowledged(p: &mut Probe<'_>, what: &str, port: u16, want: Option<u8>) -> Result<(), Stop> {
     let got = acknowledge(p, port)?;
-    let text = |input: Option<u8>| input.map_or("nothing".to_owned(), |input| format!("IR{input}"));
+    let text = |input: Option<u8>| input.map_or_else(|| "nothing".to_owned(), |input| format!("IR{input}"));
     p.check(what, got == want, text(got), text(want));
     Ok(())
 }

@@ -72,6 +72,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<CmosMemory>::default(),
     },
     Mutant {
+        name: "debug-devices-absent",
+        title: "The debugging devices are not there though asked for.",
+        case: "options/debug-console/on",
+        make: |_| Box::new(NoDevices),
+    },
+    Mutant {
         name: "firmware-copied-low",
         title: "What is below 1 MiB is a copy of the firmware and takes no notice of writes to it.",
         case: "firmware/alias/write-above",
@@ -204,6 +210,12 @@ pub const MUTANTS: &[Mutant] = &[
         title: "The machine has its 8259 pair whatever pic says.",
         case: "options/pic/off",
         make: |_| Box::new(Options(&[("rtc", "on")])),
+    },
+    Mutant {
+        name: "option-roms-never",
+        title: "No option ROM is offered.",
+        case: "options/x-option-roms/on",
+        make: |_| Box::new(Options(&[("rtc", "on"), ("x-option-roms", "off")])),
     },
     Mutant {
         name: "pic-auto-eoi-ignored",

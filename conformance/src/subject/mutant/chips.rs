@@ -113,6 +113,9 @@ pub(super) struct LostEvents(pub(super) fn(&LineEvent) -> bool);
 /// Machine options of the set-up are changed.
 pub(super) struct Options(pub(super) &'static [(&'static str, &'static str)]);
 
+/// Devices of the set-up are left out.
+pub(super) struct NoDevices;
+
 impl PicIcw4 {
     pub(super) fn new(change: fn(u32) -> u32) -> PicIcw4 {
         PicIcw4 { change, steps: [0; 2] }
@@ -482,5 +485,11 @@ impl Bug for LostEvents {
 impl Bug for Options {
     fn setup(&self, setup: &mut Setup) {
         setup.options = self.0;
+    }
+}
+
+impl Bug for NoDevices {
+    fn setup(&self, setup: &mut Setup) {
+        setup.devices = &[];
     }
 }
