@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn device_that_opens_but_is_not_kvm_is_told_apart() {
-        let error = open(c"/dev/null").err().expect("not KVM").to_string();
+        let error = open(c"/dev/null").expect_err("not KVM").to_string();
         assert!(error.starts_with("/dev/kvm is not KVM: "), "{error}");
         assert!(
             error.ends_with("running a guest needs Linux with KVM and the right to use it"),
