@@ -188,9 +188,14 @@ fn order(machine: &Machine<'_>, command: u32) -> bool {
     until(|| DONE.load(SeqCst) == machine.others_count())
 }
 
+/// The CPUs that came beside the boot CPU, by the numbers they drew.
+fn others() -> &'static [Cpu] {
+    CPUS.get(1..=start::count() as usize).unwrap_or_default()
+}
+
 /// The CPU with that ID, as it told it.
 fn cpu_of(id: u32) -> Option<&'static Cpu> {
-    CPUS.iter().skip(1).find(|cpu| cpu.id.load(SeqCst) == id)
+    others().iter().find(|cpu| cpu.id.load(SeqCst) == id)
 }
 
 /// Waits until `condition` holds; whether it came to that.
@@ -362,7 +367,7 @@ fn logical(report: &mut Report, machine: &Machine<'_>) -> Outcome {
         return Ok(());
     }
     let number_of = |id: u32| {
-        let position = CPUS.iter().skip(1).position(|cpu| cpu.id.load(SeqCst) == id);
+        let position = others().iter().position(|cpu| cpu.id.load(SeqCst) == id);
         position.map_or(u32::MAX, |index| index as u32 + 1)
     };
     for set in [0x02, 0x54, 0xfe, 0xa8] {
@@ -437,7 +442,7 @@ fn back(report: &mut Report, machine: &Machine<'_>) -> Outcome {
 
 /// An NMI wakes a halted CPU, once.
 fn nmi(report: &mut Report, machine: &Machine<'_>) -> Outcome {
-    let counts = || CPUS.iter().map(|cpu| cpu.nmis.load(SeqCst)).sum::<u32>();
+    let counts = || others().iter().map(|cpu| cpu.nmis.load(SeqCst)).sum::<u32>();
     for id in machine.others() {
         let (Some(cpu), before) = (cpu_of(id), counts()) else {
             continue;
@@ -584,27 +589,22 @@ fn expect_taken(
     is_meant: impl Fn(u32) -> bool,
     send: impl Fn(),
 ) {
-    let total = |index: usize| {
-        CPUS.iter()
-            .skip(1)
-            .map(|cpu| cpu.taken[index].load(SeqCst))
-            .sum::<u32>()
-    };
+    let total = || others().iter().map(|cpu| cpu.taken[index].load(SeqCst)).sum::<u32>();
     let wanted = machine.others().filter(|&id| is_meant(id)).count() as u32;
-    for cpu in CPUS.iter().skip(1) {
+    for cpu in others() {
         cpu.taken[index].store(0, SeqCst);
     }
     send();
-    let came = until(|| total(index) == wanted);
+    let came = until(|| total() == wanted);
     if wanted == 0 {
         pause();
     }
-    for id in machine.others() {
-        let taken = cpu_of(id).map_or(0, |cpu| cpu.taken[index].load(SeqCst));
+    for cpu in others() {
+        let (id, taken) = (cpu.id.load(SeqCst), cpu.taken[index].load(SeqCst));
         let wanted = u32::from(is_meant(id));
         report.expect(taken == wanted, format_args!("id={id} taken={taken} wanted={wanted}"));
     }
-    report.expect(came, format_args!("taken by all={} wanted={wanted}", total(index)));
+    report.expect(came, format_args!("taken by all={} wanted={wanted}", total()));
 }
 
 fn open_windows() {

@@ -15,18 +15,23 @@ use core::{
 use guest_images::runtime::{Pointer, interrupts, memory};
 use guest_protocol::Failure;
 
-/// Copies the first instructions to where a start-up message can point, below 1 MiB.
+/// Copies the first instructions, and what they load, to where a start-up message can point, below 1 MiB.
 pub(crate) fn prepare() -> Result<(), Failure> {
     unsafe extern "C" {
         static ap_start_16: u8;
         static ap_start_16_end: u8;
+        static ap_gdt: u8;
     }
     // SAFETY: both symbols bound one run of bytes of the image.
     let code = unsafe {
         let (start, end) = (&raw const ap_start_16, &raw const ap_start_16_end);
         core::slice::from_raw_parts(start, end as usize - start as usize)
     };
-    memory::write(u64::from(PAGE) << 12, code)
+    let page = u64::from(PAGE) << 12;
+    let (limit, base) = (31u16.to_le_bytes(), (&raw const ap_gdt as u32).to_le_bytes());
+    memory::write(page, code)?;
+    memory::write(page + POINTER, &limit)?;
+    memory::write(page + POINTER + 2, &base)
 }
 
 /// How many CPUs came since [`forget`].
@@ -80,6 +85,9 @@ pub(crate) const PAGE: u32 = 0x08;
 /// Most CPUs beside the boot CPU; one more than the machine can have.
 pub(crate) const CPUS_MAX: usize = 288;
 
+/// Where in that page the operand of the first LGDT lies.
+const POINTER: u64 = 0x100;
+
 const AREA_LENGTH: u64 = 8192;
 const TASK_STATE: u64 = 64;
 const FAULT_STACK_TOP: u64 = 4096;
@@ -97,6 +105,7 @@ global_asm!(
     r#"
     .section .data.ap, "aw", @progbits
     .balign 8
+    .global ap_gdt
 ap_gdt:
     .quad 0
     .quad 0x00af9b000000ffff       /* 0x08: 64-bit code */
@@ -125,18 +134,13 @@ ap_start_16:
     cld
     movw %cs, %ax
     movw %ax, %ds
-    lgdtl ap_gdt_pointer - ap_start_16
+    lgdtl 0x100                    /* POINTER, in the page of these instructions */
     movl %cr0, %eax
     andl $0x9ffffff3, %eax         /* caches on, no emulation of the FPU */
     orl $1, %eax
     movl %eax, %cr0
     ljmpl $0x18, $ap_start_32
     .size ap_start_16, . - ap_start_16
-    .type ap_gdt_pointer, @object
-ap_gdt_pointer:
-    .word 31
-    .long ap_gdt
-    .size ap_gdt_pointer, . - ap_gdt_pointer
     .global ap_start_16_end
 ap_start_16_end:
 
