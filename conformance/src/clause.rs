@@ -73,6 +73,8 @@ macro_rules! clauses {
 
 pub mod fw_cfg;
 pub mod i82093aa;
+pub mod i8254;
+pub mod i8259a;
 pub mod mc146818;
 pub mod microvm;
 pub mod ns16550;
@@ -87,6 +89,8 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     mc146818::ALL,
     ns16550::ALL,
     i82093aa::ALL,
+    i8259a::ALL,
+    i8254::ALL,
     virtio::ALL,
     pvh::ALL,
     sdm::ALL,

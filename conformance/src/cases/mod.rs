@@ -12,6 +12,8 @@ mod fw_cfg_dma;
 mod ioapic;
 mod memory_map;
 mod options;
+mod pic;
+mod pit;
 mod rtc;
 mod serial;
 mod virtio_blk;
@@ -30,6 +32,8 @@ pub const AREAS: &[&[Case]] = &[
     options::CASES,
     rtc::CASES,
     serial::CASES,
+    pic::CASES,
+    pit::CASES,
     ioapic::CASES,
     virtio_mmio::CASES,
     virtqueue::CASES,

@@ -19,10 +19,22 @@ clauses! { "i82093aa", DOCUMENT;
         "The version register gives the highest redirection entry, 23, and cannot be written.";
     ARBITRATION = "arbitration", "3.2.3 IOAPICARB",
         "The arbitration register follows the identification register and cannot be written.";
+    ACCESS = "access", "3.1 Memory Mapped Registers",
+        "Register select and window are accessed as 32-bit double words; bits 31:8 of the select register are reserved.";
+    REMOTE_IRR = "remote-irr", "3.2.4 IOREDTBL, bit 14",
+        "Remote IRR is set when a level-triggered interrupt is sent and cleared by an EOI with the entry's vector.";
+    INTERRUPT_MASK = "interrupt-mask", "3.2.4 IOREDTBL, bit 16",
+        "A masked entry sends nothing; a level-triggered pin that is asserted is served once it is unmasked.";
+    DELIVERY_MODE = "delivery-mode", "3.2.4 IOREDTBL, bits 10:8",
+        "SMI, NMI, INIT and ExtINT are edge-triggered, NMI and INIT even if programmed as level.";
     REDIRECTION_RESET = "redirection-reset", "3.2.4 IOREDTBL",
         "After reset every redirection entry is masked.";
     REDIRECTION_BITS = "redirection-bits", "3.2.4 IOREDTBL",
         "Delivery status and remote IRR cannot be written; the other defined bits hold what is written.";
+    EOI_REGISTER = "eoi-register", "82801 ICH, I/O APIC, EOI Register",
+        "From version 0x20 on, a vector written to the EOI register clears remote IRR of the entries that have it.";
+    EDGE_CLEARS = "edge-clears", "Linux: an EOI for an IOAPIC without an EOI register",
+        "Making an entry edge-triggered and level-triggered again clears its remote IRR.";
     RESERVED = "reserved", "3.0 Register Description",
         "Reserved registers read 0 and take writes without effect.";
 }
