@@ -13,7 +13,9 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::board::BuildError;
-use crate::board::config::{BOOT_MARK_PORT, Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
+use crate::board::config::{
+    BOOT_MARK_PORT, Blob, Config, DeviceConfig, DeviceKind, DiskConfig, KernelIrqchip, OnOffAuto, round_ram,
+};
 use crate::board::profile::Profile;
 use crate::chip::debug_console;
 use crate::host::disk::HostDisk;
@@ -47,7 +49,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct MachineArgs {
     /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto,
-    /// isa-serial|x-option-roms|auto-kernel-cmdline=on|off, kernel-irqchip=split, max-ram-below-4g=SIZE,
+    /// isa-serial|x-option-roms|auto-kernel-cmdline=on|off, kernel-irqchip=split|on, max-ram-below-4g=SIZE,
     /// virtio-mmio=modern|legacy.
     #[arg(long, value_name = "microvm[,OPTION=VALUE]...")]
     pub machine: Option<String>,
@@ -377,9 +379,11 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
             "x-option-roms" => config.x_option_roms = machine.on_off(key, value)?,
             "auto-kernel-cmdline" => config.auto_kernel_cmdline = machine.on_off(key, value)?,
             "kernel-irqchip" | "kernel_irqchip" => match value {
-                "split" => {}
-                "on" => {
-                    return Err(machine.bad(key, value, "is not offered yet; write kernel-irqchip=split or drop it"));
+                "split" => config.kernel_irqchip = KernelIrqchip::Split,
+                "on" => config.kernel_irqchip = KernelIrqchip::On,
+                "off" => {
+                    let fix = "is split or on: this VMM has no local APIC of its own and takes KVM's";
+                    return Err(machine.bad(key, value, fix));
                 }
                 _ => return Err(machine.bad(key, value, "is split or on")),
             },

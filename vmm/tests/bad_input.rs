@@ -59,7 +59,7 @@ use vmm::machine::Machine;
 #[case::signed_cpus(&["inspect", "e820", "--smp", "+2"], "'+2' is not a number of CPUs")]
 #[case::cpus_twice(&["inspect", "e820", "--smp", "1,cpus=2"], "the number of CPUs is given twice; drop one")]
 #[case::too_few_maxcpus(&["inspect", "e820", "--smp", "2,maxcpus=1"], "maxcpus must be equal to or greater")]
-#[case::too_many_cpus(&["run", "--kernel", "ok.elf", "--smp", "256"], "at most 255 CPUs run on KVM")]
+#[case::too_many_cpus(&["run", "--kernel", "ok.elf", "--smp", "289"], "The max CPUs supported by machine 'microvm' is 288")]
 #[case::topology(&["inspect", "e820", "--smp", "4,cores=2"], "cores is CPU topology, which is not offered; drop it")]
 #[case::date(&["inspect", "cmos", "--rtc", "base=2020-02-30"], "base is utc, localtime or a date such as")]
 #[case::rtc_key(&["inspect", "cmos", "--rtc", "driftfix=slew"], "'driftfix' is not understood")]

@@ -325,8 +325,8 @@ fn run_rom(code: &[&[u8]], arguments: &[&str]) -> Option<Output> {
 }
 
 fn start(arguments: &[&str], folder: Option<PathBuf>) -> Option<Running> {
-    if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
-        eprintln!("skipped: /dev/kvm: {error}");
+    if let Some(problem) = guest::kvm_problem() {
+        eprintln!("skipped: {problem}");
         return None;
     }
     let child = Command::new(env!("CARGO_BIN_EXE_microvm"))

@@ -13,7 +13,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guest::{Guest, LOAD_ADDRESS, SEEN, exit, seen};
+use guest::{Guest, LOAD_ADDRESS, SEEN, exit, kvm_problem, seen};
+use rstest::rstest;
 
 #[test]
 fn debug_exit_sets_the_status() {
@@ -141,8 +142,8 @@ fn triple_fault_with_no_reboot_ends_the_run() {
     assert_eq!(text(&output.stderr), "");
 }
 
-#[test]
-fn reset_starts_the_kernel_afresh_and_keeps_ram() {
+#[rstest]
+fn reset_starts_the_kernel_afresh_and_keeps_ram(#[values(SPLIT, ON)] irqchip: &str) {
     // RAM at SEEN counts the starts. Code, data and zeros of the image are restored each time, so the guest can only
     // know by RAM that lies outside. It says what it finds in its own .bss, dirties it, and faults twice.
     let code: &[u8] = &[
@@ -157,7 +158,7 @@ fn reset_starts_the_kernel_afresh_and_keeps_ram() {
         0x0f, 0x01, 0x1d, 0x00, 0x90, 0x10, 0x00, // lidt [0x109000]   limit 0
         0x0f, 0x0b, // ud2
     ];
-    let Some(output) = run(&[code, &exit(0x10)], &[]) else {
+    let Some(output) = run(&[code, &exit(0x10)], &["--machine", irqchip]) else {
         return;
     };
     assert_eq!((status(&output), text(&output.stdout)), (0x21, "000".into()));
@@ -334,8 +335,8 @@ fn memory_above_four_gigabytes_can_be_written_and_read() {
     assert_eq!(text(&output.stdout), "\0h", "{}", text(&output.stderr));
 }
 
-#[test]
-fn halted_cpu_wakes_for_the_timer_through_the_ioapic() {
+#[rstest]
+fn halted_cpu_wakes_for_the_timer_through_the_ioapic(#[values(SPLIT, ON)] irqchip: &str) {
     // The timer ticks 18.2 times a second after power-on without being programmed; GSI 0 is wired to pin 2.
     let main: &[u8] = &[
         0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 0x01, 0x00, 0x00, // mov dword [0xfee000f0], 0x1ff   APIC on
@@ -352,14 +353,14 @@ fn halted_cpu_wakes_for_the_timer_through_the_ioapic() {
         0xca, 0x04, 0x00, // retf 4
     ];
     let main = [main, &seen(1), &exit(0)].concat();
-    let Some(output) = run(&[&with_interrupts(&main, handler)], &[]) else {
+    let Some(output) = run(&[&with_interrupts(&main, handler)], &["--machine", irqchip]) else {
         return;
     };
     assert_eq!(output.stdout, [2], "{}", text(&output.stderr));
 }
 
-#[test]
-fn halted_cpu_wakes_for_the_timer_through_the_pic() {
+#[rstest]
+fn halted_cpu_wakes_for_the_timer_through_the_pic(#[values(SPLIT, ON)] irqchip: &str) {
     let main: &[u8] = &[
         0xb0, 0x11, 0xe6, 0x20, // ICW1: edge, cascade, ICW4
         0xb0, 0x20, 0xe6, 0x21, // ICW2: vectors from 0x20
@@ -375,14 +376,14 @@ fn halted_cpu_wakes_for_the_timer_through_the_pic() {
         0xca, 0x04, 0x00, // retf 4
     ];
     let main = [main, &seen(1), &exit(0)].concat();
-    let Some(output) = run(&[&with_interrupts(&main, handler)], &[]) else {
+    let Some(output) = run(&[&with_interrupts(&main, handler)], &["--machine", irqchip]) else {
         return;
     };
     assert_eq!(output.stdout, [2], "{}", text(&output.stderr));
 }
 
-#[test]
-fn pic_interrupt_waits_until_the_guest_allows_interrupts() {
+#[rstest]
+fn pic_interrupt_waits_until_the_guest_allows_interrupts(#[values(SPLIT, ON)] irqchip: &str) {
     // The timer's request is waiting long before `sti`; without an interrupt window nobody would look at it again.
     let main: &[u8] = &[
         0xb0, 0x11, 0xe6, 0x20, // ICW1
@@ -405,14 +406,14 @@ fn pic_interrupt_waits_until_the_guest_allows_interrupts() {
         0xca, 0x04, 0x00, // retf 4
     ];
     let main = [main, &seen(1), &exit(0)].concat();
-    let Some(output) = run(&[&with_interrupts(&main, handler)], &[]) else {
+    let Some(output) = run(&[&with_interrupts(&main, handler)], &["--machine", irqchip]) else {
         return;
     };
     assert_eq!(text(&output.stdout), "!", "{}", text(&output.stderr));
 }
 
-#[test]
-fn level_triggered_interrupt_comes_again_after_its_eoi() {
+#[rstest]
+fn level_triggered_interrupt_comes_again_after_its_eoi(#[values(SPLIT, ON)] irqchip: &str) {
     // The serial port's "transmitter empty" on pin 4, level-triggered: the handler quiets it by reading IIR, sends a
     // character, which raises it again, and ends the interrupt. The second one comes only if the EOI reached the
     // IOAPIC.
@@ -443,14 +444,14 @@ fn level_triggered_interrupt_comes_again_after_its_eoi() {
         0xca, 0x04, 0x00, // retf 4
     ];
     let main = [main, &exit(0)].concat();
-    let Some(output) = run(&[&with_interrupts(&main, handler)], &[]) else {
+    let Some(output) = run(&[&with_interrupts(&main, handler)], &["--machine", irqchip]) else {
         return;
     };
     assert_eq!(text(&output.stdout), ".....", "{}", text(&output.stderr));
 }
 
-#[test]
-fn typed_byte_wakes_a_halted_cpu() {
+#[rstest]
+fn typed_byte_wakes_a_halted_cpu(#[values(SPLIT, ON)] irqchip: &str) {
     let main: &[u8] = &[
         0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 0x01, 0x00, 0x00, // mov dword [0xfee000f0], 0x1ff   APIC on
         0xc7, 0x05, 0x00, 0x00, 0xc0, 0xfe, 0x18, 0x00, 0x00,
@@ -472,7 +473,7 @@ fn typed_byte_wakes_a_halted_cpu() {
         0xca, 0x04, 0x00, // retf 4
     ];
     let main = [main, &exit(0)].concat();
-    let Some(mut running) = start(&[&with_interrupts(&main, handler)], &[]) else {
+    let Some(mut running) = start(&[&with_interrupts(&main, handler)], &["--machine", irqchip]) else {
         return;
     };
     let mut asked = [0];
@@ -489,8 +490,8 @@ fn typed_byte_wakes_a_halted_cpu() {
     assert_eq!((asked, text(&output.stdout)), ([b'?'], "k".into()));
 }
 
-#[test]
-fn second_cpu_starts_by_message_and_again_after_a_reset() {
+#[rstest]
+fn second_cpu_starts_by_message_and_again_after_a_reset(#[values(SPLIT, ON)] irqchip: &str) {
     // The boot CPU puts five instructions for the other one at 0x8000, sends INIT and SIPI, waits for its sign, and
     // resets the machine twice by a triple fault.
     let code: &[u8] = &[
@@ -512,7 +513,10 @@ fn second_cpu_starts_by_message_and_again_after_a_reset() {
         0x83, 0x3d, 0x00, 0x00, 0x20, 0x00, 0x03, // cmp dword [SEEN], 3
         0x74, 0x09, // je past the fault
     ];
-    let Some(output) = run(&[code, TRIPLE_FAULT, &exit(0x10)], &["--smp", "2"]) else {
+    let Some(output) = run(
+        &[code, TRIPLE_FAULT, &exit(0x10)],
+        &["--machine", irqchip, "--smp", "2"],
+    ) else {
         return;
     };
     assert_eq!((status(&output), text(&output.stdout)), (0x21, "AAA".into()));
@@ -613,13 +617,15 @@ fn kernel_too_large_for_ram_is_refused_with_a_reason() {
     );
 }
 
-#[test]
-fn signal_ends_a_guest_that_spins() {
+#[rstest]
+fn signal_ends_a_guest_that_spins(#[values(SPLIT, ON)] irqchip: &str) {
     let spin: &[u8] = &[0xeb, 0xfe]; // jmp $
-    let Some(mut running) = start(&[spin], &[]) else {
+    let Some(mut running) = start(&[&send(b"!"), spin], &["--machine", irqchip]) else {
         return;
     };
-    thread::sleep(Duration::from_millis(100));
+    // Signals are caught before the first CPU runs.
+    let stdout = running.child().stdout.as_mut().expect("piped");
+    stdout.read_exact(&mut [0]).expect("the guest says that it runs");
     running.signal("TERM");
     let output = running.finish();
     assert_eq!(status(&output), 0);
@@ -740,8 +746,8 @@ struct Running {
 }
 
 fn start(code: &[&[u8]], arguments: &[&str]) -> Option<Running> {
-    if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
-        eprintln!("skipped: /dev/kvm: {error}");
+    if let Some(problem) = kvm_problem() {
+        eprintln!("skipped: {problem}");
         return None;
     }
     let folder = guest::folder();
@@ -868,6 +874,12 @@ const TRIPLE_FAULT: &[u8] = &[
     0x0f, 0x01, 0x1d, 0x00, 0x90, 0x10, 0x00, // lidt [0x109000]    zeros of the image
     0x0f, 0x0b, // ud2
 ];
+
+/// PIC, IOAPIC and PIT are the VMM's.
+const SPLIT: &str = "microvm,kernel-irqchip=split";
+
+/// They are KVM's.
+const ON: &str = "microvm,kernel-irqchip=on";
 
 const LIMIT: Duration = Duration::from_secs(30);
 

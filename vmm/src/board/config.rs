@@ -24,6 +24,10 @@ pub struct Config {
     pub pic: OnOffAuto,
     /// The 8254; auto means on.
     pub pit: OnOffAuto,
+    /// Who provides PIC, IOAPIC and PIT of a run on KVM.
+    pub kernel_irqchip: KernelIrqchip,
+    /// PIC, IOAPIC and PIT are KVM's: the board has none of them. Set by a run on KVM, never by a user.
+    pub chips_in_kernel: bool,
     /// The MC146818; auto means on unless [`Config::kvm`].
     pub rtc: OnOffAuto,
     /// The 16550A.
@@ -73,6 +77,16 @@ pub enum OnOffAuto {
     /// As the machine model resolves it.
     #[default]
     Auto,
+}
+
+/// Who provides the interrupt controllers and the timer of a run on KVM. Without KVM they are always ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelIrqchip {
+    /// KVM has the local APICs alone, all else is ours.
+    #[default]
+    Split,
+    /// KVM has PIC, IOAPIC and PIT as well.
+    On,
 }
 
 /// A file's name and contents.
@@ -143,6 +157,8 @@ impl Config {
             cpus_max: 1,
             pic: OnOffAuto::Auto,
             pit: OnOffAuto::Auto,
+            kernel_irqchip: KernelIrqchip::Split,
+            chips_in_kernel: false,
             rtc: OnOffAuto::Auto,
             isa_serial: true,
             x_option_roms: true,

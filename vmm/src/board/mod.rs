@@ -33,7 +33,7 @@ pub mod profile;
 pub mod ram;
 pub mod transports;
 
-use config::{Config, DeviceConfig, DeviceKind};
+use config::{Config, DeviceConfig, DeviceKind, KernelIrqchip, OnOffAuto};
 use profile::Profile;
 use ram::RamLayout;
 use transports::Place;
@@ -157,6 +157,7 @@ impl Board {
     pub fn new(config: &Config) -> Result<(Board, AddressMap<Slot>, Memory), BuildError> {
         let profile = config.profile;
         check_cpus(config)?;
+        check_irqchip(config)?;
         let ram = RamLayout::new(&profile.ram_split, config.ram_bytes, config.max_ram_below_4g);
         let e820 = e820::entries(&ram, config.kvm);
         let devices = transports::assign(profile, &config.devices).map_err(BuildError::Config)?;
@@ -198,12 +199,13 @@ impl Board {
                 presets: cmos::presets(&ram),
             })
         });
+        let ours = !config.chips_in_kernel;
         let board = Board {
-            pit: config.pit.unless_off().then(|| Pit::new(line(gsi::PIT))),
+            pit: (ours && config.pit.unless_off()).then(|| Pit::new(line(gsi::PIT))),
             rtc,
             serial: config.isa_serial.then(|| Serial::new(COM1_PORT, line(gsi::SERIAL))),
-            pic: config.pic.unless_off().then(Pic::new),
-            ioapic: Some(Ioapic::new()),
+            pic: (ours && config.pic.unless_off()).then(Pic::new),
+            ioapic: ours.then(Ioapic::new),
             transports: transports(config, &places, &devices),
             fw_cfg: Some(fw_cfg),
             debug_exit: config.debug_exit.map(|port| DebugExit::new(port, debug_exit::LENGTH)),
@@ -297,6 +299,15 @@ fn check_cpus(config: &Config) -> Result<(), BuildError> {
         return Err(BuildError::Config(format!(
             "--smp {cpus_max}: Invalid SMP CPUs {cpus_max}. The max CPUs supported by machine 'microvm' is {most}"
         )));
+    }
+    Ok(())
+}
+
+fn check_irqchip(config: &Config) -> Result<(), BuildError> {
+    if config.kernel_irqchip == KernelIrqchip::On && config.pic == OnOffAuto::Off {
+        let text = "--machine pic='off': KVM makes its PIC and its IOAPIC together or not at all; write \
+                    kernel-irqchip=split or drop pic=off";
+        return Err(BuildError::Config(text.to_owned()));
     }
     Ok(())
 }

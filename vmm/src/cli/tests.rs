@@ -69,8 +69,9 @@ fn wrong_values_name_option_value_and_fix() {
             "--machine max-ram-below-4g='4296015872': max-ram-below-4g expects a size less than or equal to 4G",
         ),
         (
-            ["--machine", "microvm,kernel-irqchip=on"],
-            "--machine kernel-irqchip='on': kernel-irqchip is not offered yet; write kernel-irqchip=split or drop it",
+            ["--machine", "microvm,kernel-irqchip=off"],
+            "--machine kernel-irqchip='off': kernel-irqchip is split or on: this VMM has no local APIC of its own and \
+             takes KVM's",
         ),
         (["--smp", "0"], "--smp '0': '0' is not a number of CPUs from 1 to 65535"),
         (

@@ -16,7 +16,7 @@ use crate::boot::pvh::Entry;
 
 /// A CPU's state at power-on, which a reset puts back.
 pub(super) struct PowerOn {
-    pub(super) apic_id: u8,
+    pub(super) apic_id: u16,
     sregs: kvm_sregs,
     lapic: kvm_lapic_state,
     /// What a reset leaves in EDX: family, model and stepping.
@@ -34,7 +34,7 @@ pub(super) enum Start {
 
 impl PowerOn {
     /// Creates a CPU as it is after power-on, with its local APIC wired to the PIC and to NMI.
-    pub(super) fn new(vm: &Vm, apic_id: u8) -> Result<(VcpuFd, PowerOn), SetupError> {
+    pub(super) fn new(vm: &Vm, apic_id: u16) -> Result<(VcpuFd, PowerOn), SetupError> {
         let fd = vm.create_cpu(apic_id)?;
         let table = cpuid::for_cpu(&vm.supported_cpuid, apic_id)?;
         fd.set_cpuid2(&table).map_err(SetupError::call("KVM_SET_CPUID2"))?;

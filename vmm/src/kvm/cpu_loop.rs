@@ -167,7 +167,9 @@ impl Shared {
             machine.reset();
             self.update_eoi_routes(&machine);
             self.settle(&mut machine);
-            result = self.boot.load(&machine).map(drop);
+            // The lines are low by now.
+            result = self.vm.reset_chips().map_err(RunError::from);
+            result = result.and_then(|()| self.boot.load(&machine).map(drop));
             self.reset.store(false, Ordering::SeqCst);
         }
         // Nobody touches its CPU before the devices are quiet, and nobody runs before all CPUs are reset.

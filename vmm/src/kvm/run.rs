@@ -14,7 +14,7 @@ use super::kick::{self, Kicker};
 use super::settle::nanos;
 use super::vm::Vm;
 use crate::board::BuildError;
-use crate::board::config::{Blob, Config};
+use crate::board::config::{Blob, Config, KernelIrqchip};
 use crate::boot::pvh::{self, BootError, Payload};
 use crate::host::entropy::HostEntropy;
 use crate::host::marks::BootMarks;
@@ -38,9 +38,6 @@ pub enum RunError {
     /// Nothing to run.
     #[error("nothing to run: give a kernel with --kernel FILE or a firmware with --bios FILE")]
     Nothing,
-    /// More CPUs than 8-bit APIC IDs.
-    #[error("--smp {0}: at most {CPUS_MAX} CPUs run on KVM")]
-    Cpus(u16),
     /// The kernel file.
     #[error("--kernel '{name}': {error}")]
     Boot {
@@ -59,7 +56,7 @@ impl RunError {
     /// Whether the command line is at fault, not the host.
     pub fn is_usage(&self) -> bool {
         match self {
-            RunError::Nothing | RunError::Cpus(_) | RunError::Boot { .. } => true,
+            RunError::Nothing | RunError::Boot { .. } => true,
             RunError::Build(error) => !matches!(error, BuildError::Memory(_)),
             RunError::Setup(_) | RunError::Host(_) => false,
         }
@@ -96,24 +93,25 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     if config.kernel.is_none() && config.bios.is_none() {
         return Err(RunError::Nothing);
     }
-    if CPUS_MAX < config.cpus {
-        return Err(RunError::Cpus(config.cpus));
-    }
     let config = Config {
         kvm: true,
+        chips_in_kernel: config.kernel_irqchip == KernelIrqchip::On,
         entropy: || Box::new(HostEntropy),
         ..config.clone()
     };
-    let machine = Machine::new(&config)?;
+    let mut machine = Machine::new(&config)?;
+    if config.chips_in_kernel {
+        machine.watch_lines();
+    }
     for warning in &machine.board().warnings {
         let _unread = writeln!(io::stderr(), "microvm: warning: {warning}");
     }
     let power_on = Instant::now();
     let boot = Boot::new(&config);
     let start = boot.load(&machine)?;
-    let vm = Vm::new(machine.memory(), config.cpus)?;
+    let vm = Vm::new(machine.memory(), &config)?;
     let mut cpus = Vec::new();
-    for apic_id in 0..config.cpus as u8 {
+    for apic_id in 0..config.cpus {
         let (fd, state) = PowerOn::new(&vm, apic_id)?;
         state.start(&fd, start)?;
         cpus.push((fd, state));
@@ -156,7 +154,9 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     });
     for (fd, state) in cpus {
         let shared = Arc::clone(&shared);
-        let thread = thread::Builder::new().name(format!("cpu {}", state.apic_id));
+        let thread = thread::Builder::new()
+            .name(format!("cpu {}", state.apic_id))
+            .stack_size(CPU_STACK_BYTES);
         thread
             .spawn(move || shared.cpu_thread(fd, &state))
             .map_err(host("start a CPU's thread"))?;
@@ -270,5 +270,6 @@ impl End {
     }
 }
 
-/// APIC IDs of 8 bits, less the broadcast ID.
-const CPUS_MAX: u16 = 255;
+/// Stack of a CPU's thread. It carries one exit's work, the deepest of which is a disk request; a panic's report needs
+/// the most.
+const CPU_STACK_BYTES: usize = 256 << 10;

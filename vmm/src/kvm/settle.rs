@@ -26,6 +26,9 @@ impl Shared {
     /// Carries out what the devices told the outside world, and sees to it that the waiting thread wakes in time.
     pub(super) fn settle(&self, machine: &mut Machine) {
         let (mut sent, mut printed) = (Vec::new(), Vec::new());
+        for change in machine.take_line_changes() {
+            self.vm.set_line(change);
+        }
         loop {
             let events = machine.take_events();
             if events.is_empty() {
