@@ -15,8 +15,13 @@ use crate::probe::Probe;
 pub(super) fn line(p: &mut Probe<'_>, name: &str) -> Result<(), Stop> {
     let report = ktap::report(p)?;
     let skip = report.verdict(name).and_then(|verdict| verdict.skip.as_deref());
-    let ends_itself = report.facts("local-apic").any(|fact| fact.number("ends-itself") == Some(1));
-    if let (Some(reason), true) = (skip, ends_itself && skip.is_some_and(|reason| reason.contains(APIC_WORDS))) {
+    let ends_itself = report
+        .facts("local-apic")
+        .any(|fact| fact.number("ends-itself") == Some(1));
+    if let (Some(reason), true) = (
+        skip,
+        ends_itself && skip.is_some_and(|reason| reason.contains(APIC_WORDS)),
+    ) {
         return Err(Stop::Unavailable(format!("on this host {reason}")));
     }
     ktap::judged(p, name).map(drop)
