@@ -7,28 +7,26 @@ use crate::driver::ktap;
 use crate::machine::Stop;
 use crate::probe::Probe;
 
-/// Holds the image's verdict of that name to `ok`. A local APIC that is not the machine's but the host's may keep the
-/// image from looking; the image tells, and the case then is unavailable.
+/// Holds the image's verdict of that name to `ok`. What the CPU or its local APIC lacks is the host's, not the
+/// machine's: the image skips it with one of the reasons here, and the case follows.
 ///
 /// # Errors
-/// As [`ktap::judged`]; [`Stop::Unavailable`] when the host's local APIC cannot show it.
+/// As [`ktap::judged`]; [`Stop::Unavailable`] and [`Stop::NotApplicable`] for those reasons.
 pub(super) fn line(p: &mut Probe<'_>, name: &str) -> Result<(), Stop> {
     let report = ktap::report(p)?;
     let skip = report.verdict(name).and_then(|verdict| verdict.skip.as_deref());
-    let ends_itself = report
-        .facts("local-apic")
-        .any(|fact| fact.number("ends-itself") == Some(1));
-    if let (Some(reason), true) = (
-        skip,
-        ends_itself && skip.is_some_and(|reason| reason.contains(APIC_WORDS)),
-    ) {
-        return Err(Stop::Unavailable(format!("on this host {reason}")));
+    match skip {
+        Some(ENDS_ITSELF) => Err(Stop::Unavailable(format!("on this host {ENDS_ITSELF}"))),
+        Some(NO_X2APIC) => Err(Stop::NotApplicable(NO_X2APIC.to_owned())),
+        _ => ktap::judged(p, name).map(drop),
     }
-    ktap::judged(p, name).map(drop)
 }
 
-/// How the image names a local APIC that ends interrupts as it delivers them.
-const APIC_WORDS: &str = "local APIC ends each interrupt";
+/// A local APIC as one software KVM has it. No VMM can help that.
+const ENDS_ITSELF: &str = "the local APIC ends each interrupt by itself as it delivers it";
+
+/// A CPU without that mode.
+const NO_X2APIC: &str = "CPUID tells of no x2APIC mode";
 
 /// Declares the cases of one set-up: `area, words for titles, set-up; lines`. Each line gives the verdict's name, a
 /// title without its full stop, the clause and the features.
