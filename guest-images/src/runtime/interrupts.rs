@@ -47,7 +47,7 @@ pub fn load_table() {
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) }
 }
 
-/// Lets interrupts in for one instruction.
+/// Lets interrupts in for a few hundred instructions: a CPU in software notices a short opening late or never.
 pub fn window() {
     // SAFETY: handlers keep all registers.
     unsafe { open() }
@@ -59,10 +59,10 @@ pub fn halt() {
     unsafe { stop() }
 }
 
-/// STI lets the instruction behind it run first, and interrupts in behind that one.
+/// Once one came, IF is clear for the rest of it.
 #[unsafe(naked)]
 unsafe extern "C" fn open() {
-    naked_asm!("sti", "nop", "cli", "ret")
+    naked_asm!("mov ecx, 128", "sti", "2: dec ecx", "jnz 2b", "cli", "ret")
 }
 
 /// No interrupt fits between STI and HLT, so none is missed.

@@ -88,7 +88,7 @@ impl Bench {
 
     /// Waits until an interrupt arrives; its vector.
     pub(crate) fn wait(&mut self) -> Option<u8> {
-        let budget = WAIT_TICKS.min(self.patience).max(QUIET_TICKS);
+        let budget = WAIT_TICKS.min(self.patience).max(IMPATIENT_TICKS);
         let vector = look(budget);
         if vector.is_none() {
             self.patience = self.patience.saturating_sub(budget);
@@ -237,11 +237,14 @@ const WAIT_TICKS: u64 = 1 << 32;
 /// Some milliseconds: several periods of the timers used here.
 const QUIET_TICKS: u64 = 1 << 23;
 
+/// How long each wait takes when there was too much waiting in vain.
+const IMPATIENT_TICKS: u64 = 1 << 28;
+
 /// All waiting in vain that one run may cost.
 const PATIENCE_TICKS: u64 = 1 << 34;
 
 /// Looks that even the shortest wait takes, should the counter run fast.
-const LOOKS_MIN: u32 = 100;
+const LOOKS_MIN: u32 = 20;
 
 /// Looks after which the longest wait ends, should the counter stand still.
 const LOOKS_MAX: u32 = 1 << 28;
