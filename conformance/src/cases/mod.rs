@@ -6,6 +6,7 @@ mod absent;
 mod boot;
 mod cmdline;
 mod cmos;
+mod delivery;
 mod firmware;
 mod fw_cfg;
 mod fw_cfg_dma;
@@ -14,8 +15,10 @@ mod memory_map;
 mod options;
 mod pic;
 mod pit;
+mod resident;
 mod rtc;
 mod serial;
+mod smp;
 mod virtio_blk;
 mod virtio_console;
 mod virtio_mmio;
@@ -43,6 +46,12 @@ pub const AREAS: &[&[Case]] = &[
     virtio_net::CASES,
     virtio_console::CASES,
     boot::CASES,
+    delivery::CASES,
+    delivery::CASES_PIC_OFF,
+    smp::CASES_ONE,
+    smp::CASES_TWO,
+    smp::CASES_EIGHT,
+    smp::CASES_SIXTY_FOUR,
 ];
 
 /// All cases in one row.
