@@ -191,7 +191,9 @@ fn bz_image(
     }
     if 0x201 <= protocol {
         setup[header::LOADFLAGS] |= CAN_USE_HEAP;
-        put(&mut setup, header::HEAP_END_PTR, &(heap_end - 0x200).to_le_bytes());
+        // 16 bits: the loader's extended number is next to it.
+        let heap_end_ptr = (heap_end - 0x200) as u16;
+        put(&mut setup, header::HEAP_END_PTR, &heap_end_ptr.to_le_bytes());
     }
     for (key, bytes) in &initrd {
         match *key {

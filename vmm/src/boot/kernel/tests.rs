@@ -70,11 +70,13 @@ fn bz_image_addresses_follow_the_protocol() {
 #[test]
 fn bz_image_header_is_patched() {
     let initrd = initrd(10000);
-    let kernel = Kernel::new(&bz_image(0x20c, 1, 0), Some(&initrd), "vga=ask", BELOW_4G).expect("a good image");
+    let mut file = bz_image(0x20c, 1, 0).to_vec();
+    file[header::HEAP_END_PTR + 2] = 0x5a;
+    let kernel = Kernel::new(&file.into(), Some(&initrd), "vga=ask", BELOW_4G).expect("a good image");
     let setup = data_of(&kernel, key::SETUP_DATA);
     assert_eq!(setup[header::TYPE_OF_LOADER], 0xb0);
     assert_eq!(setup[header::LOADFLAGS], 0x81);
-    assert_eq!(u32_at(setup, header::HEAP_END_PTR), 0xfe00);
+    assert_eq!(u32_at(setup, header::HEAP_END_PTR), 0x5a_fe00, "ext_loader_ver is kept");
     assert_eq!(u32_at(setup, header::CMD_LINE_PTR), 0x2_0000);
     assert_eq!(u16_at(setup, header::VID_MODE), 0xfffd);
     assert_eq!(u32_at(setup, header::RAMDISK_IMAGE), 0x7ff_d000);
