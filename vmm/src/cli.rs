@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,6 +19,7 @@ use crate::board::config::{
     NetworkTo, OnOffAuto, round_ram,
 };
 use crate::board::profile::Profile;
+use crate::boot::firmware;
 use crate::chip::debug_console;
 use crate::host::disk::HostDisk;
 use crate::host::options::{DebugConsoleTo, RtcClock, RunOptions, SerialTo};
@@ -684,13 +686,32 @@ fn read_blob(option: &str, path: Option<&Path>) -> Result<Option<Blob>, CliError
 fn read_file(option: &str, path: &Path) -> Result<Vec<u8>, CliError> {
     let name = path.display();
     let fail = |error: std::io::Error| CliError::Failed(format!("{option} '{name}': {error}"));
+    let most_bytes = match option {
+        "--bios" | "--option-rom" => firmware::BYTES_MAX as u64,
+        "--kernel" => KERNEL_BYTES_MAX,
+        _ => FILE_BYTES_MAX,
+    };
+    let too_large = || {
+        CliError::Failed(format!(
+            "{option} '{name}': the file is larger than {most_bytes} bytes, the most this machine takes"
+        ))
+    };
     let file = File::open(path).map_err(fail)?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if FILE_BYTES_MAX < bytes.len() as u64 {
+    let metadata = file.metadata().map_err(fail)?;
+    let kind = metadata.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        // Its end may never come. A pipe is read, up to the bound.
         return Err(CliError::Failed(format!(
-            "{option} '{name}': the file is larger than {FILE_BYTES_MAX} bytes, the most this machine takes"
+            "{option} '{name}': this is a device; give a file"
         )));
+    }
+    if kind.is_file() && most_bytes < metadata.len() {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    file.take(most_bytes + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if most_bytes < bytes.len() as u64 {
+        return Err(too_large());
     }
     Ok(bytes)
 }
@@ -745,7 +766,10 @@ const DEVICES: [(&str, &str); 4] = [
 /// Longest name of a network interface on Linux.
 const INTERFACE_NAME_BYTES_MAX: usize = 15;
 
-/// Most bytes of a firmware, kernel, initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.
+/// Most bytes of a kernel: one with all debug information has some hundred MiB.
+const KERNEL_BYTES_MAX: u64 = 1 << 30;
+
+/// Most bytes of an initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.
 const FILE_BYTES_MAX: u64 = u32::MAX as u64;
 
 /// Most bytes of RAM: what 44 address bits reach, more than hosts have.

@@ -4,6 +4,7 @@ use crate::case::Case;
 
 mod absent;
 mod boot;
+mod bz_image;
 mod cmdline;
 mod cmos;
 mod delivery;
@@ -31,6 +32,7 @@ pub const AREAS: &[&[Case]] = &[
     firmware::CASES,
     fw_cfg::CASES,
     fw_cfg_dma::CASES,
+    bz_image::CASES,
     cmos::CASES,
     cmdline::CASES,
     absent::CASES,

@@ -68,6 +68,9 @@ impl Adapter for AgentAdapter {
             let text = format!("the agent needs {RAM_BYTES_MIN:#x} bytes of RAM below 4 GiB, there are {low_bytes:#x}");
             return Err(Stop::Unavailable(text));
         }
+        if setup.bz_image {
+            return Err(Stop::Unavailable("the agent is the kernel, and no bzImage".to_owned()));
+        }
         let append = setup.append.unwrap_or_default().to_owned();
         let (folder, disks) = disk::folder_with_images(setup)?;
         let peers = Peers::start(folder.as_ref().map(TempDir::path), setup)?;

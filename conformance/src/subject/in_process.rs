@@ -37,7 +37,7 @@ impl Adapter for InProcessAdapter {
         machine.watch_lines();
         let facts = Facts {
             append: setup.append.map(str::to_owned),
-            kernel_entry: setup.append.map(|_| kernel::ENTRY),
+            kernel_entry: kernel::entry_of_setup(setup),
             ..Facts::default()
         };
         Ok(Box::new(InProcess {
@@ -210,8 +210,8 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     if let Some(append) = setup.append {
         config.append = append.to_owned();
         config.kernel = Some(Blob {
-            name: "kernel.elf".to_owned(),
-            bytes: Arc::from(kernel::pvh_kernel()),
+            name: "kernel".to_owned(),
+            bytes: Arc::from(kernel::of_setup(setup)),
         });
     }
     Ok(config)

@@ -66,8 +66,8 @@ impl Adapter for QtestAdapter {
             ..Places::default()
         };
         if setup.append.is_some() {
-            let kernel = path("kernel.elf");
-            std::fs::write(&kernel, kernel::pvh_kernel()).map_err(start)?;
+            let kernel = path("kernel");
+            std::fs::write(&kernel, kernel::of_setup(setup)).map_err(start)?;
             places.kernel = Some(kernel);
         }
         if self.launch.command.iter().any(|word| word.contains("{halt-bios}")) {
@@ -76,7 +76,7 @@ impl Adapter for QtestAdapter {
         let words = self.description.command_line(&self.launch, setup, layout, &places)?;
         let facts = Facts {
             append: setup.append.map(str::to_owned),
-            kernel_entry: setup.append.map(|_| kernel::ENTRY),
+            kernel_entry: kernel::entry_of_setup(setup),
             kvm: self.launch.needs_kvm(),
             ..Facts::default()
         };

@@ -17,7 +17,7 @@ use super::settle::nanos;
 use super::vm::Vm;
 use crate::board::BuildError;
 use crate::board::config::{Blob, Config, KernelIrqchip};
-use crate::boot::pvh::{self, BootError, Payload};
+use crate::boot::direct::{self, BootError, Payload};
 use crate::host::entropy::HostEntropy;
 use crate::host::marks::BootMarks;
 use crate::host::options::RunOptions;
@@ -241,22 +241,22 @@ impl Boot {
     }
 
     pub(super) fn load(&self, machine: &Machine) -> Result<Start, RunError> {
-        let Some(kernel) = &self.direct else {
+        let (Some(file), Some(kernel)) = (&self.direct, &machine.board().kernel) else {
             return Ok(Start::ResetVector);
         };
         let command_line = machine.board().command_line.as_deref().unwrap_or_default();
         let payload = Payload {
-            kernel: &kernel.bytes,
+            kernel,
             initrd: self.initrd.as_ref().map(|initrd| &*initrd.bytes),
             command_line: command_line.as_bytes(),
             cpus: self.cpus,
             e820: &machine.board().e820,
         };
-        let entry = pvh::load(machine.memory(), &payload).map_err(|error| RunError::Boot {
-            name: kernel.name.clone(),
+        let entry = direct::load(machine.memory(), &payload).map_err(|error| RunError::Boot {
+            name: file.name.clone(),
             error,
         })?;
-        Ok(Start::Pvh(entry))
+        Ok(Start::Direct(entry))
     }
 }
 
