@@ -71,7 +71,9 @@ macro_rules! clauses {
     };
 }
 
+pub mod firecracker;
 pub mod fw_cfg;
+pub mod i8042;
 pub mod i82093aa;
 pub mod mc146818;
 pub mod microvm;
@@ -87,7 +89,9 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     mc146818::ALL,
     ns16550::ALL,
     i82093aa::ALL,
+    i8042::ALL,
     virtio::ALL,
     pvh::ALL,
     sdm::ALL,
+    firecracker::ALL,
 ];

@@ -9,6 +9,7 @@ mod cmos;
 mod firmware;
 mod fw_cfg;
 mod fw_cfg_dma;
+mod i8042;
 mod ioapic;
 mod memory_map;
 mod options;
@@ -30,6 +31,7 @@ pub const AREAS: &[&[Case]] = &[
     options::CASES,
     rtc::CASES,
     serial::CASES,
+    i8042::CASES,
     ioapic::CASES,
     virtio_mmio::CASES,
     virtqueue::CASES,
