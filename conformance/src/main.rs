@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+mod benches;
 mod recordings;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,7 +18,7 @@ use conformance::catalog;
 use conformance::expectation::Expectations;
 use conformance::layout::Layout;
 use conformance::machine::Depth;
-use conformance::report::{Circumstances, Report, junit, markdown, terminal};
+use conformance::report::{Circumstances, Report, html, junit, markdown, tap, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::subject::mutant::MUTANTS;
 use conformance::subject::{Lane, Subject, Wanted, remains};
@@ -66,6 +67,11 @@ enum Command {
     Recording {
         #[command(subcommand)]
         command: recordings::RecordingCommand,
+    },
+    /// Measures VMMs side by side.
+    Bench {
+        #[command(subcommand)]
+        command: benches::BenchCommand,
     },
     /// Works on goldens.
     Golden {
@@ -151,6 +157,12 @@ struct RunArguments {
     /// Write it as Markdown.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Write it as one HTML page that needs nothing beside it.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write it as TAP version 14.
+    #[arg(long, value_name = "FILE")]
+    tap: Option<PathBuf>,
     /// Print the matrix of cases and subjects.
     #[arg(long)]
     matrix: bool,
@@ -178,7 +190,9 @@ enum ListFormat {
 #[derive(Clone, Copy, ValueEnum)]
 enum ReportFormat {
     Md,
+    Html,
     Junit,
+    Tap,
     Matrix,
     Summary,
 }
@@ -223,6 +237,12 @@ fn execute(command: Command) -> Result<(), End> {
         Command::Golden { command } => {
             watch_signals(false)?;
             recordings::golden(&command)
+        }
+        Command::Bench {
+            command: benches::BenchCommand::Boot(arguments),
+        } => {
+            watch_signals(false)?;
+            bench_boot(&arguments)
         }
         Command::Mutants => {
             for mutant in MUTANTS {
@@ -408,6 +428,8 @@ fn report(file: &Path, format: ReportFormat) -> Result<(), End> {
     let report = Report::parse(&text).map_err(usage)?;
     match format {
         ReportFormat::Md => out(&markdown::render(&report)),
+        ReportFormat::Html => out(&html::render(&report)),
+        ReportFormat::Tap => out(&tap::render(&report)),
         ReportFormat::Junit => out(&junit::render(&report).map_err(usage)?),
         ReportFormat::Matrix => out(&terminal::matrix(&report)),
         ReportFormat::Summary => out(&terminal::summary(&report)),
@@ -482,6 +504,20 @@ fn find_above(name: &str) -> Option<PathBuf> {
     candidates.find(|path| path.is_file())
 }
 
+fn bench_boot(arguments: &benches::BootArguments) -> Result<(), End> {
+    let folder = images(arguments.images.as_deref())?;
+    let folder = folder.ok_or_else(|| {
+        let text = "bench boot: no guest images; build them with cargo xtask guest-images and give --images DIR";
+        End::new(End::USAGE, text.to_owned())
+    })?;
+    let text = benches::boot(arguments, &folder).map_err(|(text, is_usage)| {
+        let code = if is_usage { End::USAGE } else { End::UNEXPECTED };
+        End::new(code, text)
+    })?;
+    out(&text);
+    Ok(())
+}
+
 /// The folder of the guest images: as asked for, or `guest` beside the folder of this program, where a build puts them.
 fn images(asked: Option<&Path>) -> Result<Option<PathBuf>, End> {
     if let Some(folder) = asked {
@@ -521,8 +557,16 @@ fn check_way(way: &str, subjects: &[(Subject, Expectations)]) -> Result<(), End>
     Err(End::new(End::USAGE, format!("--accel {way}: no such way; {choice}")))
 }
 
-fn report_files(arguments: &RunArguments) -> [Option<&Path>; 3] {
-    [&arguments.report, &arguments.junit, &arguments.markdown].map(|file| file.as_deref())
+fn report_files(arguments: &RunArguments) -> [Option<&Path>; 5] {
+    let RunArguments {
+        report,
+        junit,
+        markdown,
+        html,
+        tap,
+        ..
+    } = arguments;
+    [report, junit, markdown, html, tap].map(|file| file.as_deref())
 }
 
 /// Whether a report can be written there; what the file holds stays as it is.
@@ -544,6 +588,8 @@ fn write_files(arguments: &RunArguments, report: &Report) -> Result<(), End> {
         Ok(report.to_json()),
         junit::render(report),
         Ok(markdown::render(report)),
+        Ok(html::render(report)),
+        Ok(tap::render(report)),
     ];
     let mut problems = Vec::new();
     for (file, text) in report_files(arguments).into_iter().zip(texts) {
