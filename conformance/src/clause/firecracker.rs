@@ -12,5 +12,5 @@ pub static DOCUMENT: Document = Document {
 
 clauses! { "firecracker", DOCUMENT;
     TRANSPORTS = "transports", "device_manager/mmio.rs",
-        "Each device has 4 KiB from the start of the gap below 4 GiB upwards in the order of the devices, and nobody else.";
+        "Each device has a transport of 4 KiB, from the gap below 4 GiB upwards in their order; there are no others.";
 }

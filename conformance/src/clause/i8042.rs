@@ -12,9 +12,9 @@ pub static DOCUMENT: Document = Document {
 
 clauses! { "i8042", DOCUMENT;
     STATUS = "status", "Keyboard Controller Status Register",
-        "Bit 0 of the status register is 1 while a byte waits for the system, bit 1 while one waits for the controller.";
+        "Bit 0 of the status is 1 while a byte waits for the system, bit 1 while one waits for the controller.";
     PULSE = "pulse", "Keyboard Controller Commands, hex F0-FF",
-        "Commands 0xf0 to 0xff pulse those of the output port's low four bits whose command bit is 0; bit 0 is system reset.";
+        "Commands 0xf0 to 0xff pulse those of the output port's bits 0 to 3 that are 0 in them; bit 0 is reset.";
     SELF_TEST = "self-test", "Keyboard Controller Commands, hex AA",
         "Command 0xaa tests the controller and puts 0x55 into the output buffer.";
     COMMAND_BYTE = "command-byte", "Keyboard Controller Commands, hex 20 and 60",

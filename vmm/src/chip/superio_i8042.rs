@@ -3,7 +3,7 @@
 //! Source: vm-superio 0.8.2, `i8042.rs`; at the ports that Firecracker gives its own (`device_manager/legacy.rs`: five
 //! from 0x60 on).
 //!
-//! Deviations, all of them the crate's, from the controller of the IBM PC AT: only 0xfe of the commands that pulse the
+//! Deviations: all of them the crate's, from the controller of the IBM PC AT: only 0xfe of the commands that pulse the
 //! reset line resets; every other command is ignored, so that there is no self-test, no command byte, no output port;
 //! all five ports read 0, those between data and status too.
 //!

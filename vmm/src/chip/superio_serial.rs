@@ -3,8 +3,8 @@
 //! Source: vm-superio 0.8.2, `serial.rs`; wired as Firecracker does (`device_manager/legacy.rs`: ports 0x3f8 to 0x3ff,
 //! GSI 4 by an irqfd).
 //!
-//! Deviations, all of them the crate's, from the PC16550D that [`super::serial`] is (`golden/expectations/vm-superio.md`
-//! has each with its clause and the case that shows it):
+//! Deviations: all of them the crate's, from the PC16550D that [`super::serial`] is; each with its clause and the case
+//! that shows it in `golden/expectations/vm-superio.md`:
 //! - FCR is ignored: the FIFO is always on, holds 64 bytes, and can be neither cleared nor given a trigger level.
 //! - No overrun, no receive time-out, no modem status changes, and no interrupts for them.
 //! - IIR is a latch, not the most urgent pending interrupt, and any read of it clears all.

@@ -38,10 +38,12 @@ fn command_template_is_filled_from_the_set_up() {
 
 #[test]
 fn profile_without_a_part_is_not_asked_for_it() {
-    let text = SMALL.replace(
-        "[machine-options]",
-        "firmware = [\"--rom\", \"{halt-bios}\"]\nmodern = [\"--v2\"]\nrtc-base = [\"--date\", \"{rtc-base}\"]\n[machine-options]",
-    );
+    let words = r#"
+firmware = ["--rom", "{halt-bios}"]
+modern = ["--v2"]
+rtc-base = ["--date", "{rtc-base}"]
+[machine-options]"#;
+    let text = SMALL.replace("[machine-options]", words);
     let text = text.replace("[[wire]]", "[[wire]]\ncaps = [\"firmware\"]");
     let description = Description::parse("small.toml", &text).expect("parses");
     let line = |layout| {
