@@ -100,7 +100,8 @@ pub struct Setup {
     pub options: &'static [(&'static str, &'static str)],
     /// Transports are version 2; `false` is version 1.
     pub modern: bool,
-    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`.
+    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`, `virtio-net`,
+    /// `virtio-console`.
     pub devices: &'static [&'static str],
     /// CPUs present.
     pub cpus: u16,

@@ -386,6 +386,12 @@ impl Digest {
                 Event::Reset => self.word(0),
                 Event::Msi { address, data } => self.word(address ^ u64::from(data) << 32),
                 Event::Intr { level } => self.word(u64::from(level)),
+                Event::VirtioOut => {
+                    for (transport, data) in machine.take_output() {
+                        self.word(u64::from(transport));
+                        self.bytes(&data);
+                    }
+                }
             }
         }
     }

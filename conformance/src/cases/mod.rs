@@ -16,7 +16,9 @@ mod options;
 mod rtc;
 mod serial;
 mod virtio_blk;
+mod virtio_console;
 mod virtio_mmio;
+mod virtio_net;
 mod virtqueue;
 
 /// All cases; within an area sorted by id.
@@ -36,6 +38,8 @@ pub const AREAS: &[&[Case]] = &[
     virtio_mmio::CASES,
     virtqueue::CASES,
     virtio_blk::CASES,
+    virtio_net::CASES,
+    virtio_console::CASES,
     boot::CASES,
 ];
 

@@ -14,6 +14,7 @@ use super::console::{Closed, Console};
 use super::description::{Description, Launch, Places};
 use super::disk;
 use super::kernel;
+use super::peer::Peers;
 use super::process::{Process, printable};
 use crate::case::Setup;
 use crate::layout::Layout;
@@ -69,10 +70,12 @@ impl Adapter for AgentAdapter {
         }
         let append = setup.append.unwrap_or_default().to_owned();
         let (folder, disks) = disk::folder_with_images(setup)?;
+        let peers = Peers::start(folder.as_ref().map(TempDir::path), setup)?;
         let places = Places {
             kernel: Some(self.image.display().to_string()),
             append: append.clone(),
             disks,
+            peers: peers.paths(),
             ..Places::default()
         };
         let words = self.description.command_line(&self.launch, setup, layout, &places)?;
@@ -87,6 +90,7 @@ impl Adapter for AgentAdapter {
             },
             process,
             client: Client::new(console, ATTEMPTS_MAX),
+            _peers: peers,
             _folder: folder,
         };
         machine.greet()?;
@@ -103,6 +107,7 @@ struct AgentMachine {
     // Connections; the process goes first, so that it is dead before its folder is removed.
     process: Process,
     client: Client<Console>,
+    _peers: Peers,
     _folder: Option<TempDir>,
 }
 

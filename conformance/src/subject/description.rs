@@ -35,7 +35,8 @@ pub struct Description {
     #[serde(default)]
     pub machine_options: BTreeMap<String, String>,
     /// Words for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`. In them `{disk}` is the
-    /// path of the device's disk image and `{device}` its number, from 0.
+    /// path of the device's disk image, `{peer}` that of a socket which makes what a network or a console sends come
+    /// back (see [`super::peer`]), and `{device}` its number, from 0.
     #[serde(default)]
     pub devices: BTreeMap<String, Vec<String>>,
     /// Ways to start it as a process that speaks qtest.
@@ -230,6 +231,8 @@ pub struct Places {
     pub boot_marks: String,
     /// `{disk}` of each device of the set-up that has one.
     pub disks: Vec<Option<String>>,
+    /// `{peer}` of each device of the set-up that has one.
+    pub peers: Vec<Option<String>>,
 }
 
 impl Description {
@@ -372,7 +375,9 @@ impl Description {
             let device_words = self.devices.get(*device);
             let device_words = device_words.ok_or_else(|| lacks(&format!("device '{device}'")))?;
             let disk = places.disks.get(index).cloned().flatten().unwrap_or_default();
+            let peer = places.peers.get(index).cloned().flatten().unwrap_or_default();
             let filled = device_words.iter().map(|word| word.replace("{disk}", &disk));
+            let filled = filled.map(|word| word.replace("{peer}", &peer));
             words.extend(filled.map(|word| word.replace("{device}", &index.to_string())));
         }
         Ok(words)
@@ -601,7 +606,7 @@ const PLACEHOLDERS: [&str; 16] = [
 ];
 
 /// What a device's own words may say beside those.
-const DEVICE_PLACEHOLDERS: [&str; 2] = ["disk", "device"];
+const DEVICE_PLACEHOLDERS: [&str; 3] = ["disk", "peer", "device"];
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use vmm::board::config::{Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
+use vmm::board::config::{
+    Blob, Config, ConsoleTo, DeviceConfig, DeviceKind, DiskConfig, NetworkConfig, NetworkTo, OnOffAuto, round_ram,
+};
 use vmm::board::profile::Profile;
 use vmm::device::Event;
 use vmm::units::Nanos;
@@ -11,6 +13,7 @@ use vmm::virtio::blk::MemoryDisk;
 use super::date::seconds_of;
 use super::disk;
 use super::kernel;
+use super::peer;
 use crate::case::{Feature, Setup};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
@@ -189,6 +192,11 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
             "virtio-rng" => DeviceKind::Rng,
             disk::DEVICE => DeviceKind::Blk(disk_config(false)),
             disk::DEVICE_READ_ONLY => DeviceKind::Blk(disk_config(true)),
+            peer::NETWORK => DeviceKind::Net(NetworkConfig {
+                mac: Some(peer::MAC),
+                to: NetworkTo::Loopback,
+            }),
+            peer::CONSOLE => DeviceKind::Console(ConsoleTo::Loopback),
             _ => return Err(lacks(format!("device '{device}'"))),
         };
         config.devices.push(DeviceConfig { kind, transport: None });

@@ -12,6 +12,7 @@ pub mod in_process;
 pub mod kernel;
 pub mod mutant;
 pub mod null;
+pub mod peer;
 pub mod process;
 pub(crate) mod qmp;
 pub mod qtest;
@@ -123,7 +124,7 @@ impl Subject {
         let mutant = self.mutant?;
         let caught = "the case that hunts this bug";
         let entries = vec![
-            Entry::new(mutant.case, &[Verdict::Fail], caught),
+            Entry::new(mutant.case, &[mutant.caught()], caught),
             Entry::new("*", &Verdict::ALL, "the machine has a bug"),
         ];
         Some(Expectations {

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::in_process::InProcessAdapter;
-use crate::case::Setup;
+use crate::case::{Level, Setup};
+use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::verdict::Verdict;
 
 /// One bug.
 pub struct Mutant {
@@ -240,6 +242,40 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(BlkStatus::new(reg::BLK_IN, reg::BLK_IOERR, reg::BLK_OK)),
     },
     Mutant {
+        name: "virtio-console-byte-lost",
+        title: "The console drops the last byte of each buffer that it fills.",
+        case: "virtio-console/echo/short",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.entry + 4, &(used.length - 1).to_le_bytes()),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-console-emergency-ignored",
+        title: "The console offers emergency writes and drops them.",
+        case: "virtio-console/emergency/unconfigured",
+        make: |_| Box::new(EmergencyIgnored),
+    },
+    Mutant {
+        name: "virtio-console-fills-buffer",
+        title: "The console returns its buffers as if they were full.",
+        case: "virtio-console/receive/used-length",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.entry + 4, &64_u32.to_le_bytes()),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-console-sent-length-counted",
+        title: "The console counts what it read into the used ring's length.",
+        case: "virtio-console/transmit/uses-buffer",
+        make: |_| Box::new(QueueBug::new(count_sent)),
+    },
+    Mutant {
         name: "virtio-empty-transport-answers",
         title: "There is a transport without a device behind the last.",
         case: "virtio-mmio/attach/one-each",
@@ -262,6 +298,86 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Interrupts come one line too high.",
         case: "virtqueue/interrupt/line",
         make: |_| Box::new(LineOffByOne),
+    },
+    Mutant {
+        name: "virtio-net-buffers-kept-at-reset",
+        title: "The network device writes to a buffer that it was given before a reset.",
+        case: "virtio-net/reset/quiet",
+        make: |_| Box::<BuffersKept>::default(),
+    },
+    Mutant {
+        name: "virtio-net-length-without-header",
+        title: "The length of a frame that came does not count its header.",
+        case: "virtio-net/receive/frames",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.entry + 4, &(used.length - 12).to_le_bytes()),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-link-down",
+        title: "The status says that the link is down.",
+        case: "virtio-net/config/link-up",
+        make: |_| Box::new(NetConfig { field: 6, xor: 1 }),
+    },
+    Mutant {
+        name: "virtio-net-mac-changed",
+        title: "The address in the configuration space is another one.",
+        case: "virtio-net/config/mac",
+        make: |_| Box::new(NetConfig { field: 5, xor: 4 }),
+    },
+    Mutant {
+        name: "virtio-net-merged-count-one",
+        title: "A frame spread over many buffers says that it has one.",
+        case: "virtio-net/receive/merged",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.buffer + reg::NET_NUM_BUFFERS, &[1, 0]),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-num-buffers-unset",
+        title: "A frame in a buffer that is not mergeable says that it has none.",
+        case: "virtio-net/receive/num-buffers",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.buffer + reg::NET_NUM_BUFFERS, &[0, 0]),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-offload-without-checksum",
+        title: "The network device offers to segment, but not to compute checksums.",
+        case: "virtio-net/features/complete",
+        make: |_| Box::new(NetFeatures(reg::NET_HOST_TSO4)),
+    },
+    Mutant {
+        name: "virtio-net-reserved-feature",
+        title: "The network device offers a feature of legacy devices on a modern transport.",
+        case: "virtio-net/features/reserved",
+        make: |_| Box::new(NetFeatures(reg::ANY_LAYOUT)),
+    },
+    Mutant {
+        name: "virtio-net-says-checksum-needed",
+        title: "A frame that came says that its checksum is to be computed, though that was not negotiated.",
+        case: "virtio-net/receive/header-without-offload",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.buffer, &[1]),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-sent-length-counted",
+        title: "The network device counts what it read into the used ring's length.",
+        case: "virtio-net/transmit/uses-buffer",
+        make: |_| Box::new(QueueBug::new(count_sent)),
     },
     Mutant {
         name: "virtio-queue-ready-kept",
@@ -287,6 +403,14 @@ impl Mutant {
     /// The mutant of that name.
     pub fn by_name(name: &str) -> Option<&'static Mutant> {
         MUTANTS.iter().find(|mutant| mutant.name == name)
+    }
+
+    /// What the case that hunts it says: a warning where the requirement is a Should.
+    pub fn caught(&self) -> Verdict {
+        match catalog::by_id(self.case).map(|case| case.level) {
+            Some(Level::Should) => Verdict::Warn,
+            _ => Verdict::Fail,
+        }
     }
 }
 
@@ -818,6 +942,150 @@ impl Bug for BlkStatus {
     }
 }
 
+/// A chain that came back from a modern device.
+struct UsedChain {
+    queue: usize,
+    /// Where its element of the used ring is.
+    entry: u64,
+    /// Where its first buffer is.
+    buffer: u64,
+    /// The length in the used ring.
+    length: u32,
+}
+
+/// What is done to each chain that comes back.
+type Spoil = fn(&mut dyn Machine, &UsedChain) -> Result<(), Stop>;
+
+/// A device of two queues of 16 descriptors that completes each request at its notification, and gets it wrong.
+struct QueueBug {
+    spoil: Spoil,
+    queue_sel: usize,
+    desc: [u64; 2],
+    used: [u64; 2],
+    seen: [u64; 2],
+}
+
+impl QueueBug {
+    fn new(spoil: Spoil) -> QueueBug {
+        QueueBug {
+            spoil,
+            queue_sel: 0,
+            desc: [0; 2],
+            used: [0; 2],
+            seen: [0; 2],
+        }
+    }
+
+    fn spoil_new(&mut self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        for queue in 0..2 {
+            let idx = match self.used[queue] {
+                0 => 0,
+                used => read_number(inner, used + 2, 2)?,
+            };
+            while self.seen[queue] < idx {
+                let entry = self.used[queue] + 4 + 8 * (self.seen[queue] % reg::PAIR_QUEUE_SIZE);
+                let head = read_number(inner, entry, 4)?;
+                let used = UsedChain {
+                    queue,
+                    entry,
+                    buffer: read_number(inner, self.desc[queue] + 16 * head, 8)?,
+                    length: read_number(inner, entry + 4, 4)? as u32,
+                };
+                (self.spoil)(inner, &used)?;
+                self.seen[queue] += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Bug for QueueBug {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        match gpa & reg::VIRTIO_OFFSET {
+            _ if !reg::in_virtio(gpa) => {}
+            reg::VIRTIO_QUEUE_SEL => self.queue_sel = (value & 1) as usize,
+            reg::VIRTIO_QUEUE_DESC => self.desc[self.queue_sel] = value,
+            reg::VIRTIO_QUEUE_DEVICE => (self.used[self.queue_sel], self.seen[self.queue_sel]) = (value, 0),
+            reg::VIRTIO_QUEUE_NOTIFY => self.spoil_new(inner)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A request to send that came back is said to be written.
+fn count_sent(inner: &mut dyn Machine, used: &UsedChain) -> Result<(), Stop> {
+    match used.queue {
+        0 => Ok(()),
+        _ => inner.write_memory(used.entry + 4, &72_u32.to_le_bytes()),
+    }
+}
+
+/// A byte of the configuration space with some bits turned over.
+struct NetConfig {
+    field: u64,
+    xor: u64,
+}
+
+impl Bug for NetConfig {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_CONFIG + self.field;
+        Ok(if here { value ^ self.xor } else { value })
+    }
+}
+
+/// Features of word 0 that are offered beyond what the device has.
+struct NetFeatures(u64);
+
+impl Bug for NetFeatures {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        // Word 1 is recognised by VERSION_1 alone.
+        let word_0 = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_DEVICE_FEATURES && value != 1;
+        Ok(if word_0 { value | self.0 } else { value })
+    }
+}
+
+struct EmergencyIgnored;
+
+impl Bug for EmergencyIgnored {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let emergency = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_CONFIG + 8;
+        if emergency {
+            Ok(())
+        } else {
+            inner.store(gpa, width, value)
+        }
+    }
+}
+
+/// Remembers the table of the receive queue when the device is reset, and fills its first buffer afterwards.
+#[derive(Default)]
+struct BuffersKept {
+    queue_sel: u64,
+    desc: u64,
+    buffer: u64,
+}
+
+impl Bug for BuffersKept {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        match gpa & reg::VIRTIO_OFFSET {
+            _ if !reg::in_virtio(gpa) => {}
+            reg::VIRTIO_QUEUE_SEL => self.queue_sel = value,
+            reg::VIRTIO_QUEUE_DESC if self.queue_sel == 0 => self.desc = value,
+            reg::VIRTIO_STATUS if value == 0 && self.desc != 0 && self.buffer == 0 => {
+                self.buffer = read_number(inner, self.desc, 8)?;
+            }
+            reg::VIRTIO_QUEUE_NOTIFY if value == 1 && self.buffer != 0 => inner.write_memory(self.buffer, &[0; 12])?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// A little-endian number in guest memory.
 fn read_number(inner: &mut dyn Machine, gpa: u64, length: usize) -> Result<u64, Stop> {
     let mut bytes = [0; 8];
@@ -922,7 +1190,9 @@ mod reg {
     pub(super) const IOAPIC_SELECT: u64 = 0xfec0_0000;
     pub(super) const IOAPIC_WINDOW: u64 = 0xfec0_0010;
     pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
+    pub(super) const VIRTIO_DEVICE_FEATURES: u64 = 0x010;
     pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
+    pub(super) const VIRTIO_QUEUE_SEL: u64 = 0x030;
     pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;
     pub(super) const VIRTIO_QUEUE_NOTIFY: u64 = 0x050;
     pub(super) const VIRTIO_INTERRUPT_STATUS: u64 = 0x060;
@@ -930,6 +1200,7 @@ mod reg {
     pub(super) const VIRTIO_STATUS: u64 = 0x070;
     pub(super) const VIRTIO_QUEUE_DESC: u64 = 0x080;
     pub(super) const VIRTIO_QUEUE_DRIVER: u64 = 0x090;
+    pub(super) const VIRTIO_QUEUE_DEVICE: u64 = 0x0a0;
     pub(super) const VIRTIO_CONFIG: u64 = 0x100;
     /// Types of block requests and values of their status.
     pub(super) const BLK_IN: u32 = 0;
@@ -940,6 +1211,12 @@ mod reg {
     pub(super) const BLK_UNSUPP: u8 = 2;
     /// Size of the queue that the cases of block devices set up.
     pub(super) const BLK_QUEUE_SIZE: u64 = 16;
+    /// Size of each queue that the cases of networks and consoles set up.
+    pub(super) const PAIR_QUEUE_SIZE: u64 = 16;
+    /// Feature bits of word 0, and an offset in the header of a frame.
+    pub(super) const NET_HOST_TSO4: u64 = 1 << 11;
+    pub(super) const ANY_LAYOUT: u64 = 1 << 27;
+    pub(super) const NET_NUM_BUFFERS: u64 = 10;
     /// The part of an address within one transport.
     pub(super) const VIRTIO_OFFSET: u64 = 0x1ff;
 

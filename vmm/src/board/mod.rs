@@ -21,7 +21,9 @@ use crate::irq::Line;
 use crate::memory::{MapError, Memory};
 use crate::virtio::VirtioDevice;
 use crate::virtio::blk::{Blk, BlkConfig};
+use crate::virtio::console::Console;
 use crate::virtio::mmio::{TransportConfig, VirtioMmio};
+use crate::virtio::net::{Net, NetConfig};
 use crate::virtio::rng::Rng;
 
 pub mod cmos;
@@ -34,7 +36,7 @@ pub mod ram;
 pub mod serial_port;
 pub mod transports;
 
-use config::{Config, DeviceConfig, DeviceKind, OnOffAuto};
+use config::{Config, DeviceKind, OnOffAuto};
 use profile::Profile;
 use ram::RamLayout;
 use serial_port::SerialPort;
@@ -386,13 +388,14 @@ fn transports(config: &Config, places: &[Place], devices: &[Option<usize>]) -> V
             modern: config.virtio_modern,
             legacy_shm_len: config.profile.virtio_legacy_shm_len,
         };
-        VirtioMmio::new(transport, device.map(|device| backend(config, &config.devices[device])))
+        VirtioMmio::new(transport, device.map(|device| backend(config, device)))
     };
     places.iter().map(transport).collect()
 }
 
-fn backend(config: &Config, device: &DeviceConfig) -> Box<dyn VirtioDevice> {
-    match &device.kind {
+fn backend(config: &Config, device: usize) -> Box<dyn VirtioDevice> {
+    let kind = &config.devices[device].kind;
+    match kind {
         DeviceKind::Rng => Box::new(Rng::new((config.entropy)())),
         DeviceKind::Blk(disk) => {
             let blk = BlkConfig {
@@ -401,6 +404,12 @@ fn backend(config: &Config, device: &DeviceConfig) -> Box<dyn VirtioDevice> {
             };
             Box::new(Blk::new(blk, (disk.open)()))
         }
+        DeviceKind::Net(_) => Box::new(Net::new(NetConfig {
+            mac: config.mac(device),
+            legacy: !config.virtio_modern,
+            peer: kind.peer(),
+        })),
+        DeviceKind::Console(_) => Box::new(Console::new(kind.peer())),
     }
 }
 

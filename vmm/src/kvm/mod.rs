@@ -5,7 +5,7 @@
 //!
 //! Reading order: `run` (power-on, what the threads share, the end), `cpu_loop` (exits), `settle` (events and
 //! time), `wait` (deadlines, typed bytes, signals); under them `vm`, `cpu`, `cpuid`, `exit`, `interrupt`, `kick`;
-//! beside them `counters` and `report`.
+//! beside them `counters`, `report` and `peers` (networks and consoles); `tun` is a host call that `host::tap` needs.
 //!
 //! Threads: one for each CPU, one for serial output, and the caller's, which waits for deadlines of devices, typed
 //! bytes, signals and the end. The machine lies behind one lock; nobody keeps it longer than one exit's work, or
@@ -29,9 +29,11 @@ mod cpuid;
 mod exit;
 mod interrupt;
 mod kick;
+mod peers;
 mod report;
 mod run;
 mod settle;
+pub mod tun;
 mod vm;
 mod wait;
 

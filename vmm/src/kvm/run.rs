@@ -11,6 +11,7 @@ use super::counters::Counters;
 use super::cpu::{PowerOn, Start};
 use super::interrupt::EoiRoutes;
 use super::kick::{self, Kicker};
+use super::peers::Peers;
 use super::settle::nanos;
 use super::vm::Vm;
 use crate::board::BuildError;
@@ -128,9 +129,10 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         .as_deref()
         .map(|path| BootMarks::create(path, started));
     let marks = marks.transpose().map_err(RunError::Host)?;
-    let (output, input) = serial::open(&options.serial, Arc::clone(&wake)).map_err(RunError::Host)?;
+    let (output, input) = serial::open("--serial ", &options.serial, Arc::clone(&wake)).map_err(RunError::Host)?;
     let debug_output = serial::open_debug_console(options.debug_console.as_ref(), Arc::clone(&wake));
     let debug_output = debug_output.map_err(RunError::Host)?;
+    let (peers, peer_inputs) = Peers::open(&config, &wake).map_err(RunError::Host)?;
     vm.set_clock(Nanos(nanos(power_on.elapsed())))?;
 
     let shared = Arc::new(Shared {
@@ -143,6 +145,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         no_reboot: options.no_reboot,
         output,
         debug_output,
+        peers,
         marks: Mutex::new(marks),
         wake,
         timer: AtomicU64::new(u64::MAX),
@@ -161,7 +164,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
             .spawn(move || shared.cpu_thread(fd, &state))
             .map_err(host("start a CPU's thread"))?;
     }
-    shared.wait(&signals, input);
+    shared.wait(&signals, input, peer_inputs);
     Ok(shared.finish())
 }
 
@@ -176,6 +179,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) output: SerialOutput,
     pub(super) debug_output: SerialOutput,
+    pub(super) peers: Peers,
     pub(super) marks: Mutex<Option<BootMarks>>,
     /// Wakes the waiting thread.
     pub(super) wake: Arc<Wake>,

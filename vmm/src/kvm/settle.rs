@@ -40,6 +40,7 @@ impl Shared {
                     Event::Reset => self.request_reset(),
                     Event::Msi { address, data } => self.message(machine, address, data),
                     Event::Intr { level } => self.pic_wire(level),
+                    Event::VirtioOut => self.peers.send(machine.take_output()),
                 }
             }
         }
@@ -52,6 +53,9 @@ impl Shared {
         let deadline = machine.deadline().map_or(u64::MAX, |deadline| deadline.0);
         if deadline < self.timer.load(Ordering::SeqCst) {
             self.timer.store(deadline, Ordering::SeqCst);
+            self.wake.raise();
+        }
+        if self.peers.take_room(machine) {
             self.wake.raise();
         }
         if self.input_waits.load(Ordering::SeqCst) && serial_room(machine) != 0 {

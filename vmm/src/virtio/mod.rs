@@ -9,7 +9,9 @@
 use crate::inspect::Inspector;
 
 pub mod blk;
+pub mod console;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rng;
 
@@ -58,11 +60,46 @@ pub trait VirtioDevice: Send {
     /// [`Broken`] when the driver's ring cannot be followed; the transport then stops the device until it is reset.
     fn process(&mut self, index: u16, queues: &mut Queues<'_>) -> Result<(), Broken>;
 
+    /// Whether [`VirtioDevice::take_output`] has something to give.
+    fn has_output(&self) -> bool {
+        false
+    }
+
+    /// Takes what the driver has sent to the host's side since the last call, oldest first: each a frame of a network,
+    /// or a run of bytes of a console.
+    fn take_output(&mut self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// The most bytes that [`VirtioDevice::receive`] takes now; 0 means to ask again when the driver has done
+    /// something.
+    fn room(&self) -> usize {
+        0
+    }
+
+    /// Takes a frame of a network or a run of bytes of a console from the host's side; returns how many bytes were
+    /// taken (a frame is taken whole or not at all). The driver gets them by [`VirtioDevice::process`].
+    fn receive(&mut self, _data: &[u8]) -> usize {
+        0
+    }
+
     /// Forgets everything the driver negotiated and every request that was kept.
     fn reset(&mut self) {}
 
     /// Shows the back end's own state.
     fn inspect(&self, out: &mut Inspector);
+}
+
+/// What is at the other end of a device that speaks to the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Nobody: what is sent vanishes, and nothing ever comes.
+    Nobody,
+    /// The device itself: what is sent comes back.
+    Loopback,
+    /// The host, by [`VirtioDevice::take_output`] and [`VirtioDevice::receive`]. A host that takes nothing makes the
+    /// driver wait.
+    Host,
 }
 
 /// Feature bits a device offers on each version of the transport.
