@@ -65,8 +65,16 @@ pub enum Feature {
     Pit,
     /// IOAPIC.
     Ioapic,
+    /// 8042 keyboard controller.
+    I8042,
+    /// A firmware ROM below 4 GiB.
+    Firmware,
     /// virtio-mmio transports.
     VirtioMmio,
+    /// Every transport is there, with a device or without; a device takes the highest free one.
+    AllTransports,
+    /// There is a transport for each device and no other, in the order of the devices.
+    TransportEach,
     /// Legacy (version 1) transports can be had.
     VirtioLegacy,
     /// Modern (version 2) transports can be had.

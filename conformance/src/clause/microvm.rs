@@ -32,7 +32,7 @@ clauses! { "microvm", DOCUMENT;
     CPUS = "cpus", "CPU topology",
         "The number of CPUs present and the most there can be are offered by fw_cfg as given.";
     CMDLINE = "cmdline", "kernel command line",
-        "Each transport with a device is appended to the kernel command line as virtio_mmio.device=512@0xADDR:IRQ.";
+        "Each transport with a device is appended to the kernel command line as virtio_mmio.device=SIZE@0xADDR:IRQ.";
     CMDLINE_AUTO = "cmdline-auto", "kernel command line, auto-kernel-cmdline",
         "With auto-kernel-cmdline=off the kernel gets the user's command line and nothing else.";
     TRANSPORTS = "transports", "virtio-mmio transports",
