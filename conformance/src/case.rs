@@ -92,8 +92,8 @@ pub struct Setup {
     pub options: &'static [(&'static str, &'static str)],
     /// Transports are version 2; `false` is version 1.
     pub modern: bool,
-    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`, `virtio-net`,
-    /// `virtio-console`.
+    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`, `virtio-net`, `virtio-console`, and
+    /// after those `isa-debug-exit` at port 0xf4 and `isa-debugcon` at port 0x402.
     pub devices: &'static [&'static str],
     /// CPUs present.
     pub cpus: u16,

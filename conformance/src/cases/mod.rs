@@ -6,14 +6,19 @@ mod absent;
 mod boot;
 mod cmdline;
 mod cmos;
+mod delivery;
 mod firmware;
 mod fw_cfg;
 mod fw_cfg_dma;
 mod ioapic;
 mod memory_map;
 mod options;
+mod pic;
+mod pit;
+mod resident;
 mod rtc;
 mod serial;
+mod smp;
 mod virtio_blk;
 mod virtio_console;
 mod virtio_mmio;
@@ -32,6 +37,8 @@ pub const AREAS: &[&[Case]] = &[
     options::CASES,
     rtc::CASES,
     serial::CASES,
+    pic::CASES,
+    pit::CASES,
     ioapic::CASES,
     virtio_mmio::CASES,
     virtqueue::CASES,
@@ -39,6 +46,12 @@ pub const AREAS: &[&[Case]] = &[
     virtio_net::CASES,
     virtio_console::CASES,
     boot::CASES,
+    delivery::CASES,
+    delivery::CASES_PIC_OFF,
+    smp::CASES_ONE,
+    smp::CASES_TWO,
+    smp::CASES_EIGHT,
+    smp::CASES_SIXTY_FOUR,
 ];
 
 /// All cases in one row.

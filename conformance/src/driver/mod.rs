@@ -5,6 +5,8 @@ pub mod cmos;
 pub mod fw_cfg;
 pub mod ioapic;
 pub mod ktap;
+pub mod pic;
+pub mod pit;
 pub mod ram;
 pub mod rtc;
 pub mod serial;

@@ -488,7 +488,8 @@ impl Launch {
             })?;
             caps = caps.with(*cap);
         }
-        Ok(caps)
+        let stands_still = caps.missing(Caps::FROZEN).is_empty() && !caps.missing(Caps::CLOCK).is_empty();
+        Ok(if stands_still { caps } else { caps.with(Caps::TIME) })
     }
 
     fn check_areas(&self) -> Result<(), String> {

@@ -188,6 +188,14 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     for &device in setup.devices {
         let kind = match device {
             "virtio-rng" => DeviceKind::Rng,
+            "isa-debug-exit" => {
+                config.debug_exit = Some(DEBUG_EXIT_PORT);
+                continue;
+            }
+            "isa-debugcon" => {
+                config.debug_console = Some(DEBUG_CONSOLE_PORT);
+                continue;
+            }
             disk::DEVICE => DeviceKind::Blk(disk_config(false)),
             disk::DEVICE_READ_ONLY => DeviceKind::Blk(disk_config(true)),
             peer::NETWORK => DeviceKind::Net(NetworkConfig {
@@ -226,6 +234,10 @@ fn theirs(width: Width) -> vmm::units::Width {
     }
 }
 
+/// Ports of the debugging devices, as QEMU's users put them.
+const DEBUG_EXIT_PORT: u16 = 0xf4;
+const DEBUG_CONSOLE_PORT: u16 = 0x402;
+
 /// Most bytes kept of what the serial port sent; the oldest go first.
 const SENT_BYTES_MAX: usize = 1 << 20;
 
@@ -237,4 +249,5 @@ const CAPS: Caps = Caps::CLOCK
     .with(Caps::RESET)
     .with(Caps::QUEUES)
     .with(Caps::FROZEN)
-    .with(Caps::FIRMWARE);
+    .with(Caps::FIRMWARE)
+    .with(Caps::TIME);

@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use self::chips::*;
 use super::in_process::InProcessAdapter;
 use crate::case::{Level, Setup};
 use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 use crate::verdict::Verdict;
+
+mod chips;
 
 /// One bug.
 pub struct Mutant {
@@ -71,6 +74,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<CmosMemory>::default(),
     },
     Mutant {
+        name: "debug-devices-absent",
+        title: "The debugging devices are not there though asked for.",
+        case: "options/debug-console/on",
+        make: |_| Box::new(NoDevices),
+    },
+    Mutant {
         name: "firmware-copied-low",
         title: "What is below 1 MiB is a copy of the firmware and takes no notice of writes to it.",
         case: "firmware/alias/write-above",
@@ -113,10 +122,78 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<UnknownItem>::default(),
     },
     Mutant {
+        name: "ioapic-arbitration-zero",
+        title: "The arbitration register does not follow the identification.",
+        case: "ioapic/arbitration/follows-id",
+        make: |_| {
+            Box::new(IoapicReads::new(|index, value| {
+                if index == reg::IOAPIC_ARBITRATION { 0 } else { value }
+            }))
+        },
+    },
+    Mutant {
+        name: "ioapic-destination-truncated",
+        title: "Only four bits of an entry's destination are kept.",
+        case: "ioapic/redirection/each-bit",
+        make: |_| {
+            Box::new(IoapicReads::new(|index, value| {
+                if 0x10 <= index && index % 2 == 1 {
+                    value & 0x0f00_0000
+                } else {
+                    value
+                }
+            }))
+        },
+    },
+    Mutant {
+        name: "ioapic-eoi-any-vector",
+        title: "An EOI clears remote IRR of every entry.",
+        case: "ioapic/eoi/other-vector",
+        make: |_| Box::new(IoapicEoi(|_| 0..0x100)),
+    },
+    Mutant {
+        name: "ioapic-eoi-dropped",
+        title: "The EOI register does nothing.",
+        case: "ioapic/eoi/clears-remote-irr",
+        make: |_| Box::new(IoapicEoi(|_| 0..0)),
+    },
+    Mutant {
+        name: "ioapic-index-six-bits",
+        title: "Only six bits of the select register are decoded.",
+        case: "ioapic/index/window-keeps",
+        make: |_| Box::new(IoapicIndex),
+    },
+    Mutant {
+        name: "ioapic-remote-irr-hidden",
+        title: "Entries never show remote IRR.",
+        case: "ioapic/delivery/level-remote-irr",
+        make: |_| {
+            Box::new(IoapicReads::new(|index, value| {
+                if 0x10 <= index && index % 2 == 0 {
+                    value & !0x4000
+                } else {
+                    value
+                }
+            }))
+        },
+    },
+    Mutant {
+        name: "ioapic-timer-on-pin-0",
+        title: "The timer interrupts through entry 0.",
+        case: "ioapic/timer/pin-2",
+        make: |_| Box::new(IoapicTimer),
+    },
+    Mutant {
         name: "ioapic-unmasked-at-reset",
         title: "The IOAPIC's entries are not masked at power-on.",
         case: "ioapic/redirection/masked-at-reset",
         make: |_| Box::<IoapicUnmasked>::default(),
+    },
+    Mutant {
+        name: "ioapic-version-writable",
+        title: "The version register takes what is written.",
+        case: "ioapic/version/read-only",
+        make: |_| Box::<IoapicVersion>::default(),
     },
     Mutant {
         name: "keyboard-controller-answers",
@@ -131,10 +208,186 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(HoleReadsOnes),
     },
     Mutant {
+        name: "option-pic-ignored",
+        title: "The machine has its 8259 pair whatever pic says.",
+        case: "options/pic/off",
+        make: |_| Box::new(Options(&[("rtc", "on")])),
+    },
+    Mutant {
+        name: "option-roms-never",
+        title: "No option ROM is offered.",
+        case: "options/x-option-roms/on",
+        make: |_| Box::new(Options(&[("rtc", "on"), ("x-option-roms", "off")])),
+    },
+    Mutant {
+        name: "pic-auto-eoi-ignored",
+        title: "Automatic EOI cannot be selected.",
+        case: "pic/auto-eoi/nothing-in-service",
+        make: |_| Box::new(PicIcw4::new(|icw4| icw4 & !0x02)),
+    },
+    Mutant {
+        name: "pic-edge-level-bits-free",
+        title: "The edge/level registers hold all eight bits.",
+        case: "pic/elcr/bits",
+        make: |_| Box::new(ElcrEcho::new(true)),
+    },
+    Mutant {
+        name: "pic-edge-level-ignored",
+        title: "Every input is edge-triggered whatever its edge/level register says.",
+        case: "pic/level/follows-line",
+        make: |_| Box::new(ElcrEcho::new(false)),
+    },
+    Mutant {
+        name: "pic-icw4-always",
+        title: "ICW4 is waited for whatever IC4 says.",
+        case: "pic/icw/without-icw4",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & reg::ICW1 != 0 { value | 1 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-irr-masked",
+        title: "IRR does not show a request that is masked.",
+        case: "pic/mask/keeps-request",
+        make: |_| Box::<PicIrrMasked>::default(),
+    },
+    Mutant {
+        name: "pic-isr-not-selectable",
+        title: "Reads give IRR only.",
+        case: "pic/ocw3/isr-select",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == reg::OCW3 { value & !1 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-mask-kept-by-icw1",
+        title: "ICW1 leaves the mask.",
+        case: "pic/icw/clears-imr",
+        make: |_| Box::<PicMaskKept>::default(),
+    },
+    Mutant {
+        name: "pic-poll-ignored",
+        title: "There is no poll command.",
+        case: "pic/poll/acknowledges",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == reg::OCW3 { value & !4 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-rotation-ignored",
+        title: "Priorities cannot be rotated.",
+        case: "pic/rotation/set-priority",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == 0 { value & !0x80 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-single-ignored",
+        title: "ICW3 is waited for whatever SNGL says.",
+        case: "pic/icw/single",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & reg::ICW1 != 0 { value & !2 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-special-mask-ignored",
+        title: "There is no special mask mode.",
+        case: "pic/special-mask/lets-through",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == reg::OCW3 {
+                    value & !0x60
+                } else {
+                    value
+                })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-specific-eoi-ignored",
+        title: "A specific EOI ends the service of the highest priority.",
+        case: "pic/eoi/specific",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0xf8 == 0x60 { 0x20 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pit-bcd-ignored",
+        title: "BCD counts are counted in binary.",
+        case: "pit/bcd/decades",
+        make: |_| Box::new(PitControls(|word| Some(if word >> 6 == 3 { word } else { word & !1 }))),
+    },
+    Mutant {
+        name: "pit-byte-order-kept",
+        title: "A control word leaves which byte is read next.",
+        case: "pit/control/resets-byte-order",
+        make: |_| Box::<PitByteOrder>::default(),
+    },
+    Mutant {
+        name: "pit-control-read-disturbs",
+        title: "Reading the control word's port takes a byte of a counter.",
+        case: "pit/control/read-harmless",
+        make: |_| Box::new(PitControlRead),
+    },
+    Mutant {
+        name: "pit-count-zero-is-one",
+        title: "A count of 0 is one clock.",
+        case: "pit/count/zero-is-65536",
+        make: |_| Box::new(PitCounts::new(|count| count.max(1))),
+    },
+    Mutant {
+        name: "pit-fires-too-early",
+        title: "Counters run out at half their count.",
+        case: "pit/mode-0/duration",
+        make: |_| Box::new(PitCounts::new(|count| count.div_ceil(2))),
+    },
+    Mutant {
+        name: "pit-latch-ignored",
+        title: "There is no counter latch command.",
+        case: "pit/latch/count-held",
+        make: |_| Box::new(PitControls(|word| (word >> 6 == 3 || word & 0x30 != 0).then_some(word))),
+    },
+    Mutant {
+        name: "pit-latch-kept",
+        title: "A latched count outlives a control word.",
+        case: "pit/latch/control-word-ends",
+        make: |_| Box::<PitLatchKept>::default(),
+    },
+    Mutant {
+        name: "pit-line-not-wired",
+        title: "The timer's line goes nowhere.",
+        case: "pit/counter-0/line",
+        make: |_| Box::new(LostEvents(|event| event.gsi == 0)),
+    },
+    Mutant {
+        name: "pit-read-back-ignored",
+        title: "There is no read-back command.",
+        case: "pit/read-back/counts-of-many",
+        make: |_| Box::new(PitControls(|word| (word >> 6 != 3).then_some(word))),
+    },
+    Mutant {
         name: "ram-split-at-1g",
         title: "RAM splits at 1 GiB.",
         case: "memory-map/e820/4g",
         make: |_| Box::new(SplitAt1g),
+    },
+    Mutant {
+        name: "rtc-hours-bit-missing",
+        title: "Register B does not show 24-hour mode.",
+        case: "rtc/register-b/holds-bits",
+        make: |_| Box::new(RtcReads::new(reg::RTC_REGISTER_B, |value| value & !0x02)),
     },
     Mutant {
         name: "rtc-nmi-mask-in-index",
@@ -149,6 +402,16 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(RtcRegister::new(0x0a, 0x7f)),
     },
     Mutant {
+        name: "rtc-noon-is-zero",
+        title: "In 12-hour mode noon and midnight are hour 0.",
+        case: "rtc/format/noon",
+        make: |_| {
+            Box::new(RtcReads::new(reg::RTC_HOURS, |value| {
+                if value & 0x1f == 0x12 { value & 0x80 } else { value }
+            }))
+        },
+    },
+    Mutant {
         name: "rtc-register-c-kept",
         title: "Reading register C leaves its flags.",
         case: "rtc/register-c/read-clears",
@@ -159,6 +422,30 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Register D does not say that RAM and time are valid.",
         case: "rtc/register-d/valid",
         make: |_| Box::new(RtcRegister::new(0x0d, 0x7f)),
+    },
+    Mutant {
+        name: "rtc-reset-keeps-enables",
+        title: "A reset leaves the interrupt enables.",
+        case: "rtc/reset/clears-enables",
+        make: |_| Box::<RtcResetKeeps>::default(),
+    },
+    Mutant {
+        name: "serial-divisor-read-takes-byte",
+        title: "Reading the divisor latch takes a received byte, too.",
+        case: "serial/dlab/hides-receiver",
+        make: |_| Box::<DlabPops>::default(),
+    },
+    Mutant {
+        name: "serial-fifo-reset-unconditional",
+        title: "FCR resets the receiver whether bit 0 is set or not.",
+        case: "serial/fcr/without-enable",
+        make: |_| Box::<FcrUnconditional>::default(),
+    },
+    Mutant {
+        name: "serial-line-stays-high",
+        title: "The line never falls.",
+        case: "serial/interrupt/disable-lowers",
+        make: |_| Box::new(LostEvents(|event| event.gsi == 4 && !event.level)),
     },
     Mutant {
         name: "serial-overrun-hidden",
@@ -1415,10 +1702,24 @@ mod reg {
     pub(super) const FW_CFG_DMA_HIGH: u16 = 0x514;
     pub(super) const FW_CFG_DMA_LOW: u16 = 0x518;
     pub(super) const KEY_CMDLINE: u32 = 0x15;
+    /// First ports of the 8259 pair, and their edge/level registers.
+    pub(super) const PICS: [u16; 2] = [0x20, 0xa0];
+    pub(super) const ELCRS: [u16; 2] = [0x4d0, 0x4d1];
+    pub(super) const ICW1: u32 = 0x10;
+    pub(super) const OCW3: u32 = 0x08;
+    pub(super) const PIT_COUNTERS: u16 = 0x40;
+    pub(super) const PIT_CONTROL: u16 = 0x43;
+    pub(super) const SERIAL_DATA: u16 = 0x3f8;
+    pub(super) const SERIAL_LCR: u16 = 0x3fb;
+    pub(super) const RTC_HOURS: u32 = 0x04;
+    pub(super) const RTC_REGISTER_B: u32 = 0x0b;
     pub(super) const RTC_REGISTER_C: u32 = 0x0c;
     pub(super) const SERIAL_IIR: u16 = 0x3fa;
     pub(super) const IOAPIC_SELECT: u64 = 0xfec0_0000;
     pub(super) const IOAPIC_WINDOW: u64 = 0xfec0_0010;
+    pub(super) const IOAPIC_EOI: u64 = 0xfec0_0040;
+    pub(super) const IOAPIC_VERSION: u64 = 0x01;
+    pub(super) const IOAPIC_ARBITRATION: u64 = 0x02;
     pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
     pub(super) const VIRTIO_DEVICE_FEATURES: u64 = 0x010;
     pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
