@@ -92,8 +92,8 @@ pub struct Setup {
     pub options: &'static [(&'static str, &'static str)],
     /// Transports are version 2; `false` is version 1.
     pub modern: bool,
-    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`, and after those `isa-debug-exit` at
-    /// port 0xf4 and `isa-debugcon` at port 0x402.
+    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`, `virtio-net`, `virtio-console`, and
+    /// after those `isa-debug-exit` at port 0xf4 and `isa-debugcon` at port 0x402.
     pub devices: &'static [&'static str],
     /// CPUs present.
     pub cpus: u16,
@@ -101,6 +101,8 @@ pub struct Setup {
     pub cpus_max: u16,
     /// Starts with a kernel and this user command line.
     pub append: Option<&'static str>,
+    /// That kernel is a bzImage; `false` is an ELF file with a PVH note. No depth whose kernel is an image of ours has it.
+    pub bz_image: bool,
     /// What the RTC shows at power-on, UTC.
     pub rtc_base: &'static str,
 }
@@ -116,6 +118,7 @@ impl Setup {
         cpus: 1,
         cpus_max: 1,
         append: None,
+        bz_image: false,
         rtc_base: "2020-02-28T23:59:50",
     };
 

@@ -77,6 +77,7 @@ pub mod i8254;
 pub mod i8259a;
 pub mod mc146818;
 pub mod microvm;
+pub mod mp;
 pub mod ns16550;
 pub mod pvh;
 pub mod sdm;
@@ -94,4 +95,5 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     virtio::ALL,
     pvh::ALL,
     sdm::ALL,
+    mp::ALL,
 ];

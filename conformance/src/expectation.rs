@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::case::{Body, Case};
+use crate::case::Case;
 use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::Depth;
@@ -143,12 +143,9 @@ impl Expectations {
                 problems.push(format!("{place} matches no case; remove it"));
                 continue;
             }
-            // A body for accesses never runs at depth guest, nor a resident image's at another.
-            let runs_at =
-                |case: &Case, depth: Depth| matches!(case.body, Body::Guest { .. }) == (depth == Depth::Guest);
             let named = || catalog::all().filter(|case| catalog::matches(&entry.case, case.id));
             let mut lanes = plan.lanes.iter().filter(|lane| lane.subject == subject);
-            let lane_ran = lanes.any(|lane| entry.covers_lane(lane) && named().any(|case| runs_at(case, lane.depth)));
+            let lane_ran = lanes.any(|lane| entry.covers_lane(lane) && named().any(|case| lane.takes(case)));
             let matched = results
                 .iter()
                 .any(|result| entry.covers(result, &plan.lanes[result.lane]));

@@ -29,8 +29,9 @@ fn each_bug_is_caught_by_its_case() {
         let unit = Unit { case, lane: 0 };
         let ill = bus_lane(&format!("mutant:{}", mutant.name));
         let caught = run_unit(&unit, &ill, &Options::default()).verdict;
-        if caught != Verdict::Fail {
-            problems.push(format!("{}: {} gave {caught}, not fail", mutant.name, mutant.case));
+        let want = mutant.caught();
+        if caught != want {
+            problems.push(format!("{}: {} gave {caught}, not {want}", mutant.name, mutant.case));
         }
         let without = run_unit(&unit, &healthy, &Options::default()).verdict;
         if without != Verdict::Pass {

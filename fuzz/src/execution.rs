@@ -385,6 +385,12 @@ impl Digest {
                 Event::BootMark { mark } => self.word(u64::from(mark)),
                 Event::Msi { address, data } => self.word(address ^ u64::from(data) << 32),
                 Event::Intr { level } => self.word(u64::from(level)),
+                Event::VirtioOut => {
+                    for (transport, data) in machine.take_output() {
+                        self.word(u64::from(transport));
+                        self.bytes(&data);
+                    }
+                }
             }
         }
     }

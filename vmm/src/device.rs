@@ -115,6 +115,8 @@ pub enum Event {
         /// The byte that names the mark.
         mark: u8,
     },
+    /// A virtio device has something for its host's side; [`crate::virtio::VirtioDevice::take_output`] gives it.
+    VirtioOut,
     /// The IOAPIC sends a message to the local APICs.
     Msi {
         /// 0xfee00000 plus destination and mode bits, as a PCI device would write it.

@@ -4,8 +4,10 @@ use crate::case::Case;
 
 mod absent;
 mod boot;
+mod bz_image;
 mod cmdline;
 mod cmos;
+mod delivery;
 mod firmware;
 mod fw_cfg;
 mod fw_cfg_dma;
@@ -14,10 +16,14 @@ mod memory_map;
 mod options;
 mod pic;
 mod pit;
+mod resident;
 mod rtc;
 mod serial;
+mod smp;
 mod virtio_blk;
+mod virtio_console;
 mod virtio_mmio;
+mod virtio_net;
 mod virtqueue;
 
 /// All cases; within an area sorted by id.
@@ -26,6 +32,7 @@ pub const AREAS: &[&[Case]] = &[
     firmware::CASES,
     fw_cfg::CASES,
     fw_cfg_dma::CASES,
+    bz_image::CASES,
     cmos::CASES,
     cmdline::CASES,
     absent::CASES,
@@ -38,7 +45,15 @@ pub const AREAS: &[&[Case]] = &[
     virtio_mmio::CASES,
     virtqueue::CASES,
     virtio_blk::CASES,
+    virtio_net::CASES,
+    virtio_console::CASES,
     boot::CASES,
+    delivery::CASES,
+    delivery::CASES_PIC_OFF,
+    smp::CASES_ONE,
+    smp::CASES_TWO,
+    smp::CASES_EIGHT,
+    smp::CASES_SIXTY_FOUR,
 ];
 
 /// All cases in one row.

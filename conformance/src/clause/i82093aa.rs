@@ -25,6 +25,14 @@ clauses! { "i82093aa", DOCUMENT;
         "Remote IRR is set when a level-triggered interrupt is sent and cleared by an EOI with the entry's vector.";
     INTERRUPT_MASK = "interrupt-mask", "3.2.4 IOREDTBL, bit 16",
         "A masked entry sends nothing; a level-triggered pin that is asserted is served once it is unmasked.";
+    MASKED_EDGE = "masked-edge", "3.2.4 IOREDTBL, bit 16",
+        "An edge that comes while its entry is masked is neither delivered nor kept.";
+    TRIGGER_MODE = "trigger-mode", "3.2.4 IOREDTBL, bit 15",
+        "An edge-triggered pin interrupts once for each rise, a level-triggered one while it is asserted.";
+    DESTINATION = "destination", "3.2.4 IOREDTBL, bits 63:56 and 11",
+        "An interrupt goes to the CPU whose ID the entry names, or in logical mode to those in the set it names.";
+    EXTINT = "extint", "3.2.4 IOREDTBL, bits 10:8",
+        "Delivery mode ExtINT has the interrupt come with the vector of the 8259 that is wired to the pin.";
     DELIVERY_MODE = "delivery-mode", "3.2.4 IOREDTBL, bits 10:8",
         "SMI, NMI, INIT and ExtINT are edge-triggered, NMI and INIT even if programmed as level.";
     REDIRECTION_RESET = "redirection-reset", "3.2.4 IOREDTBL",

@@ -40,6 +40,8 @@ clauses! { "i8259a", DOCUMENT;
         "An edge-triggered input requests once for each rise, a level-triggered one for as long as it is high.";
     CASCADE = "cascade", "Cascade Mode",
         "The slave's request arrives at the master's IR2.";
+    DEFAULT_IR7 = "default-ir7", "Interrupt Sequence",
+        "A request that is gone at the acknowledge is answered with the vector of IR7, which does not enter service.";
     SPECIAL_FULLY_NESTED = "special-fully-nested", "Special Fully Nested Mode",
         "In this mode a slave in service may interrupt again; the master's other inputs nest as before.";
 }

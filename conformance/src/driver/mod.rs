@@ -11,4 +11,7 @@ pub mod ram;
 pub mod rtc;
 pub mod serial;
 pub mod virtio_blk;
+pub mod virtio_console;
 pub mod virtio_mmio;
+pub mod virtio_net;
+pub mod virtio_pair;

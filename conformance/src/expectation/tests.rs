@@ -12,6 +12,7 @@ fn lane() -> Lane {
         subject: "qemu".to_owned(),
         depth: Depth::Wire,
         layout: &QEMU_7_2,
+        areas: Vec::new(),
         ways: Vec::new(),
     }
 }

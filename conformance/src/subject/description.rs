@@ -4,12 +4,15 @@
 //! subject cannot do, and cases that ask for it come out as unsupported.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::io::Read;
 use std::path::Path;
 
+use kvm_ioctls::Kvm;
 use serde::Deserialize;
 
 use crate::case::Setup;
+use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::{Caps, Depth, Stop};
 
@@ -35,7 +38,8 @@ pub struct Description {
     #[serde(default)]
     pub machine_options: BTreeMap<String, String>,
     /// Words for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`. In them `{disk}` is the
-    /// path of the device's disk image and `{device}` its number, from 0.
+    /// path of the device's disk image, `{peer}` that of a socket which makes what a network or a console sends come
+    /// back (see [`super::peer`]), and `{device}` its number, from 0.
     #[serde(default)]
     pub devices: BTreeMap<String, Vec<String>>,
     /// Ways to start it as a process that speaks qtest.
@@ -96,6 +100,13 @@ pub struct Launch {
     /// What the host must have.
     #[serde(default)]
     pub needs: Vec<Need>,
+    /// Only cases of these areas run in it, the first words of ids; empty means all. For a second way of starting
+    /// that differs in some parts of the machine only. Such a lane's claim is `partial` at best.
+    #[serde(default)]
+    pub areas: Vec<String>,
+    /// Machine options it cannot be given, as `OPTION=VALUE`: cases that want one are unsupported.
+    #[serde(default)]
+    pub cannot: Vec<String>,
     /// Program and arguments; `{setup}`, `{machine-options}`, `{profile}`, `{socket}`, `{qmp}`, `{halt-bios}` and the
     /// words of [`Arguments`] are filled in. The program is looked for beside this one first, then in `PATH`.
     pub command: Vec<String>,
@@ -155,7 +166,7 @@ pub enum Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
-    /// `/dev/kvm`, readable and writable.
+    /// `/dev/kvm`, readable, writable and KVM.
     Kvm,
 }
 
@@ -225,6 +236,8 @@ pub struct Places {
     pub boot_marks: String,
     /// `{disk}` of each device of the set-up that has one.
     pub disks: Vec<Option<String>>,
+    /// `{peer}` of each device of the set-up that has one.
+    pub peers: Vec<Option<String>>,
 }
 
 impl Description {
@@ -298,6 +311,10 @@ impl Description {
         let limit = setup.max_ram_below_4g.map(|bytes| bytes.to_string());
         let limit = limit.as_deref().map(|value| ("max-ram-below-4g", value));
         for (name, value) in setup.options.iter().copied().chain(limit) {
+            if launch.cannot.iter().any(|option| *option == format!("{name}={value}")) {
+                let way = format!("subject '{}' started as '{}'", self.name, launch.name);
+                return Err(Stop::Unavailable(format!("{way} cannot be given {name}={value}")));
+            }
             let template = self
                 .machine_options
                 .get(name)
@@ -351,7 +368,9 @@ impl Description {
             let device_words = self.devices.get(*device);
             let device_words = device_words.ok_or_else(|| lacks(&format!("device '{device}'")))?;
             let disk = places.disks.get(index).cloned().flatten().unwrap_or_default();
+            let peer = places.peers.get(index).cloned().flatten().unwrap_or_default();
             let filled = device_words.iter().map(|word| word.replace("{disk}", &disk));
+            let filled = filled.map(|word| word.replace("{peer}", &peer));
             words.extend(filled.map(|word| word.replace("{device}", &index.to_string())));
         }
         Ok(words)
@@ -392,12 +411,27 @@ impl Description {
                     return Err(format!("{place}: name = \"{}\" is taken; give it another", launch.name));
                 }
                 launch.caps().map_err(|problem| format!("{place}: {problem}"))?;
+                launch.check_areas().map_err(|problem| format!("{place}: {problem}"))?;
+                self.check_cannot(launch)
+                    .map_err(|problem| format!("{place}: {problem}"))?;
                 self.check_placeholders(launch)
                     .map_err(|problem| format!("{place}: {problem}"))?;
             }
         }
         if self.bus.is_none() && tables.iter().all(|(_, launches)| launches.is_empty()) {
             return Err("nothing to start: add a [[wire]], [[cpu]] or [[guest]] table with a command".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_cannot(&self, launch: &Launch) -> Result<(), String> {
+        for option in &launch.cannot {
+            let Some((name, _)) = option.split_once('=') else {
+                return Err(format!("cannot: \"{option}\" is no OPTION=VALUE, such as \"pic=off\""));
+            };
+            if !self.machine_options.contains_key(name) {
+                return Err(format!("cannot: \"{option}\": [machine-options] has no '{name}'"));
+            }
         }
         Ok(())
     }
@@ -458,6 +492,20 @@ impl Launch {
         Ok(if stands_still { caps } else { caps.with(Caps::TIME) })
     }
 
+    fn check_areas(&self) -> Result<(), String> {
+        let known = catalog::areas();
+        match self.areas.iter().find(|area| !known.contains(area.as_str())) {
+            None => Ok(()),
+            Some(area) => {
+                let known: Vec<_> = known.into_iter().collect();
+                Err(format!(
+                    "areas: '{area}' is the area of no case; choose from {}",
+                    known.join(", ")
+                ))
+            }
+        }
+    }
+
     /// Whether it runs on KVM.
     pub fn needs_kvm(&self) -> bool {
         self.needs.contains(&Need::Kvm)
@@ -471,12 +519,20 @@ impl Launch {
     }
 }
 
-/// Why /dev/kvm cannot be used, if so.
+/// Why /dev/kvm cannot be used, if so: it cannot be opened, or what opens is not KVM.
 pub fn kvm_problem() -> Option<String> {
-    let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    opened
-        .err()
-        .map(|error| format!("/dev/kvm cannot be used here: {error}"))
+    kvm_problem_at(c"/dev/kvm")
+}
+
+fn kvm_problem_at(path: &CStr) -> Option<String> {
+    let problem = match Kvm::new_with_path(path) {
+        Err(error) => std::io::Error::from(error).to_string(),
+        Ok(kvm) => match kvm.get_api_version() {
+            KVM_API_VERSION => return None,
+            version => format!("it is not KVM: KVM_GET_API_VERSION gives {version} instead of {KVM_API_VERSION}"),
+        },
+    };
+    Some(format!("/dev/kvm cannot be used here: {problem}"))
 }
 
 fn profile_names() -> String {
@@ -541,6 +597,9 @@ fn answer_ms_default() -> u64 {
     5_000
 }
 
+/// What every KVM since Linux 2.6.22 answers to KVM_GET_API_VERSION.
+const KVM_API_VERSION: i32 = 12;
+
 /// Largest subject file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
@@ -565,7 +624,7 @@ const PLACEHOLDERS: [&str; 16] = [
 ];
 
 /// What a device's own words may say beside those.
-const DEVICE_PLACEHOLDERS: [&str; 2] = ["disk", "device"];
+const DEVICE_PLACEHOLDERS: [&str; 3] = ["disk", "peer", "device"];
 
 #[cfg(test)]
 mod tests;

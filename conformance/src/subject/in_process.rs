@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use vmm::board::config::{Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
+use vmm::board::config::{
+    Blob, Config, ConsoleTo, DeviceConfig, DeviceKind, DiskConfig, NetworkConfig, NetworkTo, OnOffAuto, round_ram,
+};
 use vmm::board::profile::Profile;
 use vmm::device::Event;
 use vmm::units::Nanos;
@@ -11,6 +13,7 @@ use vmm::virtio::blk::MemoryDisk;
 use super::date::seconds_of;
 use super::disk;
 use super::kernel;
+use super::peer;
 use crate::case::Setup;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
@@ -34,7 +37,7 @@ impl Adapter for InProcessAdapter {
         machine.watch_lines();
         let facts = Facts {
             append: setup.append.map(str::to_owned),
-            kernel_entry: setup.append.map(|_| kernel::ENTRY),
+            kernel_entry: kernel::entry_of_setup(setup),
             ..Facts::default()
         };
         Ok(Box::new(InProcess {
@@ -195,6 +198,11 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
             }
             disk::DEVICE => DeviceKind::Blk(disk_config(false)),
             disk::DEVICE_READ_ONLY => DeviceKind::Blk(disk_config(true)),
+            peer::NETWORK => DeviceKind::Net(NetworkConfig {
+                mac: Some(peer::MAC),
+                to: NetworkTo::Loopback,
+            }),
+            peer::CONSOLE => DeviceKind::Console(ConsoleTo::Loopback),
             _ => return Err(lacks(format!("device '{device}'"))),
         };
         config.devices.push(DeviceConfig { kind, transport: None });
@@ -202,8 +210,8 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     if let Some(append) = setup.append {
         config.append = append.to_owned();
         config.kernel = Some(Blob {
-            name: "kernel.elf".to_owned(),
-            bytes: Arc::from(kernel::pvh_kernel()),
+            name: "kernel".to_owned(),
+            bytes: Arc::from(kernel::of_setup(setup)),
         });
     }
     Ok(config)

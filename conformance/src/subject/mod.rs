@@ -12,6 +12,7 @@ pub mod in_process;
 pub mod kernel;
 pub mod mutant;
 pub mod null;
+pub mod peer;
 pub mod process;
 pub(crate) mod qmp;
 pub mod qtest;
@@ -22,6 +23,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::case::Case;
+use crate::catalog;
 use crate::expectation::{Entry, Expectations};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth};
@@ -46,6 +49,8 @@ pub struct Lane {
     pub depth: Depth,
     /// The profile.
     pub layout: &'static Layout,
+    /// Only cases of these areas belong here; empty means all.
+    pub areas: Vec<String>,
     /// How it is started, the first choice first; a case goes to the first that can take it.
     pub ways: Vec<Way>,
 }
@@ -121,7 +126,7 @@ impl Subject {
         let mutant = self.mutant?;
         let caught = "the case that hunts this bug";
         let entries = vec![
-            Entry::new(mutant.case, &[Verdict::Fail], caught),
+            Entry::new(mutant.case, &[mutant.caught()], caught),
             Entry::new("*", &Verdict::ALL, "the machine has a bug"),
         ];
         Some(Expectations {
@@ -197,10 +202,11 @@ impl Subject {
     }
 
     fn lanes_at(&self, depth: Depth, layout: &'static Layout, wanted: &Wanted) -> Result<Vec<Lane>, String> {
-        let lane = |ways| Lane {
+        let lane = |areas, ways| Lane {
             subject: self.description.name.clone(),
             depth,
             layout,
+            areas,
             ways,
         };
         if depth == Depth::Bus {
@@ -211,7 +217,7 @@ impl Subject {
                 None => None,
             };
             let ways = adapter.map(|adapter| vec![Way::new("", Ok(adapter))]);
-            return Ok(ways.into_iter().map(lane).collect());
+            return Ok(ways.into_iter().map(|ways| lane(Vec::new(), ways)).collect());
         }
         let launches = self.description.launches(depth);
         let mut lanes = Vec::new();
@@ -231,7 +237,7 @@ impl Subject {
                     }
                 }
             }
-            lanes.push(lane(ways));
+            lanes.push(lane(launch.areas.clone(), ways));
         }
         Ok(lanes)
     }
@@ -343,6 +349,13 @@ impl Lane {
             _ => String::new(),
         };
         format!("{}/{}{way}/{}", self.subject, self.depth, self.layout.profile)
+    }
+
+    /// Whether a case belongs here: its depth and its area.
+    pub fn takes(&self, case: &Case) -> bool {
+        let area = catalog::area(case);
+        catalog::depths(case).contains(&self.depth)
+            && (self.areas.is_empty() || self.areas.iter().any(|wanted| wanted == area))
     }
 
     /// What a case can hope for at best.

@@ -21,7 +21,9 @@ use crate::irq::Line;
 use crate::memory::{MapError, Memory};
 use crate::virtio::VirtioDevice;
 use crate::virtio::blk::{Blk, BlkConfig};
+use crate::virtio::console::Console;
 use crate::virtio::mmio::{TransportConfig, VirtioMmio};
+use crate::virtio::net::{Net, NetConfig};
 use crate::virtio::rng::Rng;
 
 pub mod cmos;
@@ -33,7 +35,7 @@ pub mod profile;
 pub mod ram;
 pub mod transports;
 
-use config::{Config, DeviceConfig, DeviceKind};
+use config::{Config, DeviceKind, KernelIrqchip, OnOffAuto};
 use profile::Profile;
 use ram::RamLayout;
 use transports::Place;
@@ -157,6 +159,7 @@ impl Board {
     pub fn new(config: &Config) -> Result<(Board, AddressMap<Slot>, Memory), BuildError> {
         let profile = config.profile;
         check_cpus(config)?;
+        check_irqchip(config)?;
         let ram = RamLayout::new(&profile.ram_split, config.ram_bytes, config.max_ram_below_4g);
         let e820 = e820::entries(&ram, config.kvm);
         let devices = transports::assign(profile, &config.devices).map_err(BuildError::Config)?;
@@ -198,12 +201,13 @@ impl Board {
                 presets: cmos::presets(&ram),
             })
         });
+        let ours = !config.chips_in_kernel;
         let board = Board {
-            pit: config.pit.unless_off().then(|| Pit::new(line(gsi::PIT))),
+            pit: (ours && config.pit.unless_off()).then(|| Pit::new(line(gsi::PIT))),
             rtc,
             serial: config.isa_serial.then(|| Serial::new(COM1_PORT, line(gsi::SERIAL))),
-            pic: config.pic.unless_off().then(Pic::new),
-            ioapic: Some(Ioapic::new()),
+            pic: (ours && config.pic.unless_off()).then(Pic::new),
+            ioapic: ours.then(Ioapic::new),
             transports: transports(config, &places, &devices),
             fw_cfg: Some(fw_cfg),
             debug_exit: config.debug_exit.map(|port| DebugExit::new(port, debug_exit::LENGTH)),
@@ -301,6 +305,15 @@ fn check_cpus(config: &Config) -> Result<(), BuildError> {
     Ok(())
 }
 
+fn check_irqchip(config: &Config) -> Result<(), BuildError> {
+    if config.kernel_irqchip == KernelIrqchip::On && config.pic == OnOffAuto::Off {
+        let text = "--machine pic='off': KVM makes its PIC and its IOAPIC together or not at all; write \
+                    kernel-irqchip=split or drop pic=off";
+        return Err(BuildError::Config(text.to_owned()));
+    }
+    Ok(())
+}
+
 fn firmware(config: &Config) -> Result<Option<Firmware>, BuildError> {
     let Some(file) = &config.bios else {
         return Ok(None);
@@ -344,13 +357,14 @@ fn transports(config: &Config, places: &[Place], devices: &[Option<usize>]) -> V
             modern: config.virtio_modern,
             legacy_shm_len: config.profile.virtio_legacy_shm_len,
         };
-        VirtioMmio::new(transport, device.map(|device| backend(config, &config.devices[device])))
+        VirtioMmio::new(transport, device.map(|device| backend(config, device)))
     };
     places.iter().zip(devices).map(transport).collect()
 }
 
-fn backend(config: &Config, device: &DeviceConfig) -> Box<dyn VirtioDevice> {
-    match &device.kind {
+fn backend(config: &Config, device: usize) -> Box<dyn VirtioDevice> {
+    let kind = &config.devices[device].kind;
+    match kind {
         DeviceKind::Rng => Box::new(Rng::new((config.entropy)())),
         DeviceKind::Blk(disk) => {
             let blk = BlkConfig {
@@ -359,6 +373,12 @@ fn backend(config: &Config, device: &DeviceConfig) -> Box<dyn VirtioDevice> {
             };
             Box::new(Blk::new(blk, (disk.open)()))
         }
+        DeviceKind::Net(_) => Box::new(Net::new(NetConfig {
+            mac: config.mac(device),
+            legacy: !config.virtio_modern,
+            peer: kind.peer(),
+        })),
+        DeviceKind::Console(_) => Box::new(Console::new(kind.peer())),
     }
 }
 

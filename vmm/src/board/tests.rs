@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::config::{Blob, DiskConfig};
+use super::config::{Blob, DeviceConfig, DiskConfig};
 use super::profile::{MICROVM_2019, QEMU_7_2};
 use super::*;
 use crate::chip::fw_cfg::{Items, key};

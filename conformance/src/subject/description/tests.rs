@@ -112,3 +112,47 @@ fn malformed_file_is_one_line_with_the_place(#[case] text: &str, #[case] start: 
     assert!(message.starts_with(start), "{message}");
     assert!(!message.contains('\n'), "{message}");
 }
+
+#[test]
+fn second_way_of_starting_may_be_for_some_areas_and_without_some_options() {
+    let limits = "areas = [\"ioapic\"]\ncannot = [\"rtc=on\"]\n[[wire]]\nname = \"first\"\ncommand = [\"mine\"]\n";
+    let text = format!("{SMALL}{limits}");
+    let description = Description::parse("small.toml", &text).expect("parses");
+    assert_eq!(description.wire[0].areas, ["ioapic"]);
+    let refusal = description.command_line(&description.wire[0], &Setup::DEFAULT, &QEMU_7_2, &Places::default());
+    let expected = Stop::Unavailable("subject 'mine' started as '' cannot be given rtc=on".to_owned());
+    assert_eq!(refusal.expect_err("the default has a clock"), expected);
+    let off = Setup {
+        options: &[("rtc", "off")],
+        ..Setup::DEFAULT
+    };
+    let line = description.command_line(&description.wire[0], &off, &QEMU_7_2, &Places::default());
+    line.expect("can be had");
+}
+
+#[rstest]
+#[case::area(
+    "areas = [\"frob\"]",
+    "[[wire]] number 1: areas: 'frob' is the area of no case; choose from absent,"
+)]
+#[case::areas("areas = \"rtc\"", "invalid type: string \"rtc\", expected a sequence")]
+#[case::word(
+    "cannot = [\"rtc\"]",
+    "[[wire]] number 1: cannot: \"rtc\" is no OPTION=VALUE, such as \"pic=off\""
+)]
+#[case::option("cannot = [\"pic=off\"]", "cannot: \"pic=off\": [machine-options] has no 'pic'")]
+fn limits_of_a_way_of_starting_are_checked(#[case] line: &str, #[case] part: &str) {
+    let error = Description::parse("small.toml", &format!("{SMALL}{line}\n")).expect_err("names nothing");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
+fn device_that_opens_but_is_not_kvm_is_no_kvm() {
+    let problem = kvm_problem_at(c"/dev/null").expect("not KVM");
+    assert!(
+        problem.starts_with("/dev/kvm cannot be used here: it is not KVM: "),
+        "{problem}"
+    );
+    let problem = kvm_problem_at(c"/dev/no-such-device").expect("not there");
+    assert!(problem.contains("No such file or directory"), "{problem}");
+}
