@@ -1,8 +1,8 @@
 //! The 8259A pair and its edge/level registers.
 //!
-//! What the chips do is seen through their ports: IRR, ISR, IMR and polls, which acknowledge as a CPU does. Three inputs
-//! can be driven: the timer's (IR0) everywhere, the serial port's (IR4) where it is not the suite's own, and those of
-//! transports (the slave's) where queues are processed. Vectors are seen by CPUs alone, at depth guest.
+//! What the chips do is seen through their ports: IRR, ISR, IMR and polls, which acknowledge as a CPU does. Three kinds
+//! of inputs can be driven: the timer's (IR0) everywhere, the serial port's (IR4) where it is not the suite's own, and
+//! those of transports (the slave's) where queues are processed. Vectors are seen by CPUs alone.
 
 use crate::case::{Body, Case, Feature, Level, Setup};
 use crate::clause::{i8259a as clause, microvm};

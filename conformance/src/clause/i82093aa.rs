@@ -20,7 +20,7 @@ clauses! { "i82093aa", DOCUMENT;
     ARBITRATION = "arbitration", "3.2.3 IOAPICARB",
         "The arbitration register follows the identification register and cannot be written.";
     ACCESS = "access", "3.1 Memory Mapped Registers",
-        "Register select and window are accessed as 32-bit double words; bits 31:8 of the select register are reserved.";
+        "Register select and window are accessed as double words; bits 31:8 of register select are reserved.";
     REMOTE_IRR = "remote-irr", "3.2.4 IOREDTBL, bit 14",
         "Remote IRR is set when a level-triggered interrupt is sent and cleared by an EOI with the entry's vector.";
     INTERRUPT_MASK = "interrupt-mask", "3.2.4 IOREDTBL, bit 16",

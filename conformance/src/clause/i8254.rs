@@ -18,7 +18,7 @@ clauses! { "i8254", DOCUMENT;
     READ = "read", "Read Operations",
         "Reading a counter gives its count in the format that the control word set.";
     LATCH = "latch", "Counter Latch Command",
-        "A latched count is held until it is read or the counter is reprogrammed, and another latch command is ignored.";
+        "A latched count is held until it is read or the counter reprogrammed; another latch command is ignored.";
     READ_BACK = "read-back", "Read-Back Command",
         "The read-back command latches count, status or both of any counters; with both, status is read first.";
     STATUS = "status", "Read-Back Command, Figure 11",

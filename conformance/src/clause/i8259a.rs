@@ -33,7 +33,7 @@ clauses! { "i8259a", DOCUMENT;
     READ_STATUS = "read-status", "Reading the 8259A Status",
         "OCW3 selects IRR or ISR for reading, which is remembered until another is selected; after ICW1 it is IRR.";
     POLL = "poll", "Poll Command",
-        "The read after a poll command acknowledges the request of the highest priority: bit 7 is 1 and bits 2:0 name it.";
+        "The read after a poll command acknowledges the highest request: bit 7 is 1 and bits 2:0 name it.";
     SPECIAL_MASK = "special-mask", "Special Mask Mode",
         "In special mask mode a masked in-service bit keeps nothing back, and a non-specific EOI does not clear it.";
     TRIGGER = "trigger", "Edge and Level Triggered Modes",
@@ -43,5 +43,5 @@ clauses! { "i8259a", DOCUMENT;
     DEFAULT_IR7 = "default-ir7", "Interrupt Sequence",
         "A request that is gone at the acknowledge is answered with the vector of IR7, which does not enter service.";
     SPECIAL_FULLY_NESTED = "special-fully-nested", "Special Fully Nested Mode",
-        "In this mode a slave whose interrupt is in service may interrupt again; the master's other inputs nest as before.";
+        "In this mode a slave in service may interrupt again; the master's other inputs nest as before.";
 }
