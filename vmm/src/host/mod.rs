@@ -6,5 +6,6 @@ pub mod marks;
 pub mod options;
 pub mod serial;
 pub mod signals;
+pub mod tap;
 pub mod terminal;
 pub mod wake;

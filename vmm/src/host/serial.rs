@@ -70,11 +70,12 @@ struct OutState {
     failed: Option<io::ErrorKind>,
 }
 
-/// Opens the peer and starts its writer. `gone` is raised when the peer turns out to be gone.
+/// Opens the peer and starts its writer. `gone` is raised when the peer turns out to be gone. `option` is what the user
+/// wrote before `to`, for messages.
 ///
 /// # Errors
 /// The file cannot be created, or nobody listens on the socket; the text names it.
-pub fn open(to: &SerialTo, gone: Arc<Wake>) -> Result<(SerialOutput, Option<SerialInput>), String> {
+pub fn open(option: &str, to: &SerialTo, gone: Arc<Wake>) -> Result<(SerialOutput, Option<SerialInput>), String> {
     let (input, output) = match to {
         SerialTo::Null => (None, None),
         SerialTo::Stdio => {
@@ -83,18 +84,18 @@ pub fn open(to: &SerialTo, gone: Arc<Wake>) -> Result<(SerialOutput, Option<Seri
         }
         SerialTo::File(path) => {
             let file = File::create(path);
-            let file = file.map_err(|error| format!("--serial file:{}: create it: {error}", path.display()))?;
+            let file = file.map_err(|error| format!("{option}file:{}: create it: {error}", path.display()))?;
             (None, Some(Stream::File(file)))
         }
         SerialTo::Unix(path) => {
-            let fail = |error| format!("--serial unix:{}: connect to it: {error}", path.display());
+            let fail = |error| format!("{option}unix:{}: connect to it: {error}", path.display());
             let stream = UnixStream::connect(path).map_err(fail)?;
             let both = stream.try_clone().map_err(fail)?;
             (Some(Stream::Unix(stream)), Some(Stream::Unix(both)))
         }
     };
     let to = output.map(|stream| start_writer(stream, gone)).transpose();
-    let to = to.map_err(|error| format!("--serial: start its writer: {error}"))?;
+    let to = to.map_err(|error| format!("{option}: start its writer: {error}"))?;
     Ok((SerialOutput { to }, input.map(|from| SerialInput { from })))
 }
 
