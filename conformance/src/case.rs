@@ -100,7 +100,7 @@ pub struct Setup {
     pub cpus_max: u16,
     /// Starts with a kernel and this user command line.
     pub append: Option<&'static str>,
-    /// That kernel is a bzImage; `false` is an ELF file with a PVH note. No depth whose kernel is an image of ours has it.
+    /// That kernel is a bzImage; `false` is an ELF file with a PVH note. Depths that start our own images lack it.
     pub bz_image: bool,
     /// What the RTC shows at power-on, UTC.
     pub rtc_base: &'static str,

@@ -99,8 +99,8 @@ use vmm::machine::Machine;
 #[case::cpu(&["run", "--kernel", "arm.elf"], "ELF machine 40 is neither i386 (3) nor x86-64 (62)")]
 #[case::cut_bz_image(&["run", "--kernel", "cut.bz"], "--kernel 'cut.bz': the file ends after 1000 bytes of the kernel")]
 #[case::old_bz_image(&["run", "--kernel", "old.bz"], "boot protocol 2.11 is older than 2.12, which direct boot needs")]
-#[case::bz_image_32(&["run", "--kernel", "bits-32.bz"], "no 64-bit entry point; start it through a firmware with --bios")]
-#[case::bz_image_ram(&["run", "--kernel", "ok.bz", "-m", "2M"], "memory up to 0x300000, RAM below 4 GiB ends at 0x200000")]
+#[case::bz_image_32(&["run", "--kernel", "bits-32.bz"], "no 64-bit entry point; start it through a firmware")]
+#[case::bz_image_ram(&["run", "--kernel", "ok.bz", "-m", "2M"], "up to 0x300000, RAM below 4 GiB ends at 0x200000")]
 #[case::bz_image_initrd(
     &["run", "--kernel", "ok.bz", "-m", "6M", "--initrd", "4m"],
     "its initrd and the kernel both need memory at 0x200000; give more RAM with -m"
