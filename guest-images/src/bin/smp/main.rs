@@ -103,15 +103,17 @@ struct Cpu {
 }
 
 impl Cpu {
-    const NEW: Self = Self {
-        id: AtomicU32::new(u32::MAX),
-        cpuid: AtomicU32::new(u32::MAX),
-        is_bootstrap: AtomicBool::new(false),
-        starts: AtomicU32::new(0),
-        taken: [const { AtomicU32::new(0) }; 4],
-        nmis: AtomicU32::new(0),
-        tsc: AtomicU64::new(0),
-    };
+    const fn new() -> Self {
+        Self {
+            id: AtomicU32::new(u32::MAX),
+            cpuid: AtomicU32::new(u32::MAX),
+            is_bootstrap: AtomicBool::new(false),
+            starts: AtomicU32::new(0),
+            taken: [const { AtomicU32::new(0) }; 4],
+            nmis: AtomicU32::new(0),
+            tsc: AtomicU64::new(0),
+        }
+    }
 }
 
 /// The handler of all CPUs.
@@ -649,7 +651,7 @@ const VERDICTS: &[(&str, usize, Judge)] = &[
 const FACTS_VERSION: u32 = 1;
 
 /// The boot CPU, then the others by the numbers they drew.
-static CPUS: [Cpu; start::CPUS_MAX + 1] = [Cpu::NEW; start::CPUS_MAX + 1];
+static CPUS: [Cpu; start::CPUS_MAX + 1] = [const { Cpu::new() }; start::CPUS_MAX + 1];
 
 /// CPUs that came to their main loop.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
