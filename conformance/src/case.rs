@@ -65,8 +65,16 @@ pub enum Feature {
     Pit,
     /// IOAPIC.
     Ioapic,
+    /// 8042 keyboard controller.
+    I8042,
+    /// A firmware ROM below 4 GiB.
+    Firmware,
     /// virtio-mmio transports.
     VirtioMmio,
+    /// Every transport is there, with a device or without; a device takes the highest free one.
+    AllTransports,
+    /// There is a transport for each device and no other, in the order of the devices.
+    TransportEach,
     /// Legacy (version 1) transports can be had.
     VirtioLegacy,
     /// Modern (version 2) transports can be had.
@@ -101,7 +109,7 @@ pub struct Setup {
     pub cpus_max: u16,
     /// Starts with a kernel and this user command line.
     pub append: Option<&'static str>,
-    /// That kernel is a bzImage; `false` is an ELF file with a PVH note. No depth whose kernel is an image of ours has it.
+    /// That kernel is a bzImage; `false` is an ELF file with a PVH note. Depths that start our own images lack it.
     pub bz_image: bool,
     /// What the RTC shows at power-on, UTC.
     pub rtc_base: &'static str,

@@ -71,7 +71,9 @@ macro_rules! clauses {
     };
 }
 
+pub mod firecracker;
 pub mod fw_cfg;
+pub mod i8042;
 pub mod i82093aa;
 pub mod i8254;
 pub mod i8259a;
@@ -92,8 +94,10 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     i82093aa::ALL,
     i8259a::ALL,
     i8254::ALL,
+    i8042::ALL,
     virtio::ALL,
     pvh::ALL,
     sdm::ALL,
     mp::ALL,
+    firecracker::ALL,
 ];

@@ -31,8 +31,8 @@ pub struct Expectations {
 pub struct Entry {
     /// A pattern of [`catalog::matches`]; an entry with an exact id goes before one with a pattern.
     pub case: String,
-    /// Only at this depth.
-    pub depth: Option<Depth>,
+    /// Only at these depths; empty means all.
+    pub depths: Vec<Depth>,
     /// Only as this profile.
     pub profile: Option<String>,
     /// Only when started this way.
@@ -165,7 +165,7 @@ impl Entry {
     pub fn new(case: &str, verdicts: &[Verdict], reason: &str) -> Entry {
         Entry {
             case: case.to_owned(),
-            depth: None,
+            depths: Vec::new(),
             profile: None,
             way: None,
             verdicts: verdicts.to_vec(),
@@ -179,7 +179,7 @@ impl Entry {
     }
 
     fn covers_lane(&self, lane: &Lane) -> bool {
-        self.depth.is_none_or(|depth| depth == lane.depth)
+        (self.depths.is_empty() || self.depths.contains(&lane.depth))
             && self
                 .profile
                 .as_ref()
@@ -204,7 +204,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct RawEntry {
     case: String,
-    depth: Option<String>,
+    depth: Option<OneOrMore>,
     profile: Option<String>,
     way: Option<String>,
     verdict: OneOrMore,
@@ -219,19 +219,24 @@ enum OneOrMore {
     More(Vec<String>),
 }
 
-impl RawEntry {
-    fn check(&self) -> Result<Entry, String> {
-        let depth = match &self.depth {
-            None => None,
-            Some(word) => {
-                let depth = Depth::ALL.into_iter().find(|depth| depth.word() == word);
-                Some(depth.ok_or_else(|| format!("depth '{word}' is none of bus, wire, cpu, guest"))?)
-            }
-        };
-        let words = match &self.verdict {
+impl OneOrMore {
+    fn words(&self) -> &[String] {
+        match self {
             OneOrMore::One(word) => std::slice::from_ref(word),
             OneOrMore::More(words) => words,
+        }
+    }
+}
+
+impl RawEntry {
+    fn check(&self) -> Result<Entry, String> {
+        let depth = |word: &String| {
+            let depth = Depth::ALL.into_iter().find(|depth| depth.word() == word);
+            depth.ok_or_else(|| format!("depth '{word}' is none of bus, wire, cpu, guest"))
         };
+        let depths = self.depth.as_ref().map(OneOrMore::words).unwrap_or_default();
+        let depths: Vec<Depth> = depths.iter().map(depth).collect::<Result<_, _>>()?;
+        let words = self.verdict.words();
         if let Some(profile) = &self.profile
             && Layout::by_name(profile).is_none()
         {
@@ -255,7 +260,7 @@ impl RawEntry {
         }
         Ok(Entry {
             case: self.case.clone(),
-            depth,
+            depths,
             profile: self.profile.clone(),
             way: self.way.clone(),
             verdicts,

@@ -389,6 +389,10 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
             let fix = "the machine is `microvm`, options are OPTION=VALUE";
             return Err(CliError::Usage(format!("--machine: '{key}' is not understood: {fix}")));
         };
+        if !profile.has_option(key) {
+            let fix = format!("is not an option of profile {}; drop it", profile.name);
+            return Err(machine.bad(key, value, &fix));
+        }
         match key {
             "type" if value == "microvm" => {}
             "type" => return Err(machine.bad(key, value, "is microvm")),
@@ -409,10 +413,6 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
                 _ => return Err(machine.bad(key, value, "is split or on")),
             },
             "max-ram-below-4g" => {
-                if !profile.ram_split.has_limit {
-                    let fix = format!("is not an option of profile {}; drop it", profile.name);
-                    return Err(machine.bad(key, value, &fix));
-                }
                 let bytes = parse_size(value, 1).map_err(|fix| machine.bad(key, value, &fix))?;
                 if crate::board::ram::HIGH_BASE < bytes {
                     return Err(machine.bad(key, value, "expects a size less than or equal to 4G"));

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::board::config::Config;
+use crate::board::serial_port::SerialPort;
 use crate::board::{Board, BuildError, Slot};
 use crate::bus::AddressMap;
-use crate::chip::serial::Serial;
 use crate::device::{Access, Ctx, Device, Event, Space};
 use crate::inspect::Inspector;
 use crate::irq::{LineChange, Lines};
@@ -277,7 +277,7 @@ impl Machine {
 
     /// Hands waiting bytes to the serial receiver as far as it has room.
     fn feed_serial(&mut self) {
-        let room = self.board.serial.as_ref().map_or(0, Serial::room);
+        let room = self.board.serial.as_ref().map_or(0, SerialPort::room);
         let bytes: Vec<u8> = self.typed.drain(..room.min(self.typed.len())).collect();
         self.with_board(|board, ctx| board.serial.as_mut().map(|serial| serial.receive(&bytes, ctx)));
     }

@@ -50,6 +50,27 @@ use vmm::machine::Machine;
     &["inspect", "e820", "--machine", "microvm,profile=qemu-7.2,max-ram-below-4g=1G"],
     "max-ram-below-4g is not an option of profile qemu-7.2; drop it"
 )]
+#[case::rtc_not_in_profile(
+    &["inspect", "e820", "--machine", "microvm,profile=rust-vmm,rtc=on"],
+    "--machine rtc='on': rtc is not an option of profile rust-vmm; drop it"
+)]
+#[case::legacy_not_in_profile(
+    &["inspect", "e820", "--machine", "microvm,profile=rust-vmm,virtio-mmio=legacy"],
+    "virtio-mmio=legacy: transports of profile rust-vmm are version 2 only; write modern or drop it"
+)]
+#[case::firmware_not_in_profile(
+    &["run", "--machine", "microvm,profile=rust-vmm", "--bios", "ok.elf"],
+    "--bios: profile rust-vmm starts a kernel directly and has no firmware; give --kernel FILE instead"
+)]
+#[case::fw_cfg_not_in_profile(
+    &["inspect", "fw-cfg", "--machine", "microvm,profile=rust-vmm", "--fw-cfg", "name=opt/x,string=y"],
+    "--fw-cfg: profile rust-vmm has no fw_cfg; drop it"
+)]
+#[case::bus_not_in_profile(
+    &["inspect", "layout", "--machine", "microvm,profile=rust-vmm", "--device", "virtio-rng,bus=virtio-mmio-bus.3"],
+    "profile rust-vmm has a transport for each device in their order, drop bus="
+)]
+#[case::cpus_not_in_profile(&["inspect", "e820", "--machine", "microvm,profile=rust-vmm", "--smp", "33"], "is 32")]
 #[case::never_there(&["inspect", "e820", "--machine", "microvm,usb=on"], "usb is never there on this machine; drop it")]
 #[case::limit(
     &["inspect", "e820", "--machine", "microvm,max-ram-below-4g=5G"],
@@ -102,8 +123,8 @@ use vmm::machine::Machine;
 #[case::cpu(&["run", "--kernel", "arm.elf"], "ELF machine 40 is neither i386 (3) nor x86-64 (62)")]
 #[case::cut_bz_image(&["run", "--kernel", "cut.bz"], "--kernel 'cut.bz': the file ends after 1000 bytes of the kernel")]
 #[case::old_bz_image(&["run", "--kernel", "old.bz"], "boot protocol 2.11 is older than 2.12, which direct boot needs")]
-#[case::bz_image_32(&["run", "--kernel", "bits-32.bz"], "no 64-bit entry point; start it through a firmware with --bios")]
-#[case::bz_image_ram(&["run", "--kernel", "ok.bz", "-m", "2M"], "memory up to 0x300000, RAM below 4 GiB ends at 0x200000")]
+#[case::bz_image_32(&["run", "--kernel", "bits-32.bz"], "no 64-bit entry point; start it through a firmware")]
+#[case::bz_image_ram(&["run", "--kernel", "ok.bz", "-m", "2M"], "up to 0x300000, RAM below 4 GiB ends at 0x200000")]
 #[case::bz_image_initrd(
     &["run", "--kernel", "ok.bz", "-m", "6M", "--initrd", "4m"],
     "its initrd and the kernel both need memory at 0x200000; give more RAM with -m"

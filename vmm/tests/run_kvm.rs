@@ -142,6 +142,34 @@ fn triple_fault_with_no_reboot_ends_the_run() {
     assert_eq!(text(&output.stderr), "");
 }
 
+#[test]
+fn keyboard_controllers_reset_command_resets_the_machine() {
+    // As below: RAM at SEEN counts the starts. Each says what IER is, and enables all interrupts.
+    let code: &[u8] = &[
+        0x66, 0xba, 0xf9, 0x03, // mov dx, 0x3f9
+        0xec, // in al, dx               IER
+        0x04, b'0', // add al, '0'
+        0x4a, // dec edx
+        0xee, // out dx, al
+        0x42, // inc edx
+        0xb0, 0x0f, // mov al, 0x0f
+        0xee, // out dx, al
+        0xff, 0x05, 0x00, 0x00, 0x20, 0x00, // inc dword [SEEN]
+        0x83, 0x3d, 0x00, 0x00, 0x20, 0x00, 0x03, // cmp dword [SEEN], 3
+        0x74, 0x06, // je past the reset
+        0xb0, 0xfe, // mov al, 0xfe
+        0xe6, 0x64, // out 0x64, al
+        0xeb, 0xfe, // jmp here
+    ];
+    let machine = ["--machine", "microvm,profile=rust-vmm"];
+    let Some(output) = run(&[code, &exit(0x10)], &machine) else {
+        return;
+    };
+    assert_eq!((status(&output), text(&output.stdout)), (0x21, "000".into()));
+    let output = run(&[code], &[&machine[..], &["--no-reboot"]].concat()).expect("as before");
+    assert_eq!((status(&output), text(&output.stdout)), (0, "0".into()));
+}
+
 #[rstest]
 fn reset_starts_the_kernel_afresh_and_keeps_ram(#[values(SPLIT, ON)] irqchip: &str) {
     // RAM at SEEN counts the starts. Code, data and zeros of the image are restored each time, so the guest can only

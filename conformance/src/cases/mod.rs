@@ -11,6 +11,7 @@ mod delivery;
 mod firmware;
 mod fw_cfg;
 mod fw_cfg_dma;
+mod i8042;
 mod ioapic;
 mod memory_map;
 mod options;
@@ -41,6 +42,7 @@ pub const AREAS: &[&[Case]] = &[
     serial::CASES,
     pic::CASES,
     pit::CASES,
+    i8042::CASES,
     ioapic::CASES,
     virtio_mmio::CASES,
     virtqueue::CASES,

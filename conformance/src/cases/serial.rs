@@ -115,10 +115,24 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/iir/data-before-transmitter",
+        title: "With a byte received and the transmitter empty, IIR names the byte.",
+        clause: &clause::INTERRUPT_IDENT,
+        body: Body::Bus(iir_data_first),
+        ..AREA
+    },
+    Case {
         id: "serial/iir/data-keeps-thre",
         title: "Reading IIR as received data leaves the THRE interrupt pending.",
         clause: &clause::INTERRUPT_IDENT,
         body: Body::Bus(iir_data_keeps_thre),
+        ..AREA
+    },
+    Case {
+        id: "serial/iir/data-until-read",
+        title: "Received data stays named until the last byte is read, however often IIR is.",
+        clause: &clause::DATA_INTERRUPT,
+        body: Body::Bus(iir_data_stays),
         ..AREA
     },
     Case {
@@ -513,6 +527,35 @@ fn iir_none(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.check_eq("IIR after enabling all", first & ID_MASK, ID_THRE);
     let second = p.inb(IIR)?;
     p.check_eq("IIR after that", second & ID_MASK, NONE);
+    Ok(())
+}
+
+fn iir_data_first(p: &mut Probe<'_>) -> Result<(), Stop> {
+    loop_in(p, b"x")?;
+    p.outb(IER, ERBFI | ETBEI)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR", id & ID_MASK, ID_DATA);
+    let byte = p.inb(DATA)?;
+    p.check_eq("byte", byte, b'x');
+    Ok(())
+}
+
+/// The trigger level of the FIFO is one byte, so that each byte that waits is reason enough.
+fn iir_data_stays(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    p.outb(IER, ERBFI)?;
+    loop_in(p, b"ab")?;
+    for left in [2, 1] {
+        p.point(format!("{left} left"));
+        let (lsr, first, second) = (p.inb(LSR)?, p.inb(IIR)?, p.inb(IIR)?);
+        p.check_eq("DR", lsr & DR, DR);
+        p.check_eq("IIR", first & ID_MASK, ID_DATA);
+        p.check_eq("IIR, read again", second & ID_MASK, ID_DATA);
+        p.inb(DATA)?;
+    }
+    p.point("none left");
+    let after = p.inb(IIR)?;
+    p.check_eq("IIR", after & ID_MASK, NONE);
     Ok(())
 }
 

@@ -28,11 +28,11 @@ clauses! { "microvm", DOCUMENT;
     FW_CFG_KERNEL = "fw-cfg-kernel", "kernel loading, PVH ELF",
         "A PVH ELF kernel's entry, load range and command line are offered under their fw_cfg keys.";
     FW_CFG_BZ_IMAGE = "fw-cfg-bz-image", "kernel loading, bzImage",
-        "A bzImage is offered in two parts: the setup part for 0x10000 with its header filled in, the rest for 0x100000; the command line goes to 0x20000.";
+        "A bzImage goes to 0x10000 (setup part, header filled in) and 0x100000 (the rest), its command line to 0x20000.";
     CPUS = "cpus", "CPU topology",
         "The number of CPUs present and the most there can be are offered by fw_cfg as given.";
     CMDLINE = "cmdline", "kernel command line",
-        "Each transport with a device is appended to the kernel command line as virtio_mmio.device=512@0xADDR:IRQ.";
+        "Each transport with a device is appended to the kernel command line as virtio_mmio.device=SIZE@0xADDR:IRQ.";
     CMDLINE_AUTO = "cmdline-auto", "kernel command line, auto-kernel-cmdline",
         "With auto-kernel-cmdline=off the kernel gets the user's command line and nothing else.";
     TRANSPORTS = "transports", "virtio-mmio transports",

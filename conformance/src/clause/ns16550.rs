@@ -25,6 +25,8 @@ clauses! { "ns16550", DOCUMENT;
         "The low four bits of IER enable the interrupts; the high four are always 0.";
     INTERRUPT_IDENT = "interrupt-ident", "8.6 Interrupt Identification Register",
         "IIR names the pending interrupt of the highest priority; bit 0 is 1 when there is none.";
+    DATA_INTERRUPT = "data-interrupt", "8.6 Interrupt Identification Register, Table V",
+        "Received data is pending until the receiver buffer is read, or the FIFO down below its trigger level.";
     THRE_INTERRUPT = "thre-interrupt", "8.6 Interrupt Identification Register, Table V",
         "Enabling the THRE interrupt while the transmitter is empty raises it; reading IIR or writing THR clears it.";
     FIFO = "fifo", "8.5 FIFO Control Register",

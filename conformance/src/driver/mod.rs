@@ -3,6 +3,7 @@
 pub mod cmdline;
 pub mod cmos;
 pub mod fw_cfg;
+pub mod i8042;
 pub mod ioapic;
 pub mod ktap;
 pub mod pic;

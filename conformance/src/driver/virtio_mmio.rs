@@ -68,14 +68,14 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// The transport of the set-up's first device: where the subject put it, or by the machine's rule the highest.
+    /// The transport of the set-up's first device: where the subject put it, or by the machine's rule.
     pub fn first_device(p: &Probe<'_>) -> Transport {
         let index = p
             .facts()
             .transports
             .first()
             .copied()
-            .unwrap_or_else(|| p.layout().virtio_count - 1);
+            .unwrap_or_else(|| p.layout().transport_of_device(0));
         Transport::at(p, index)
     }
 

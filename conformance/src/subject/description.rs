@@ -11,7 +11,7 @@ use std::path::Path;
 use kvm_ioctls::Kvm;
 use serde::Deserialize;
 
-use crate::case::Setup;
+use crate::case::{Feature, Setup};
 use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::{Caps, Depth, Stop};
@@ -79,6 +79,8 @@ pub struct Arguments {
     pub rtc_base: Option<Vec<String>>,
     /// A kernel: `{kernel}`.
     pub kernel: Option<Vec<String>>,
+    /// A firmware, for ways with capability `firmware` as a profile that has one: `{halt-bios}`.
+    pub firmware: Option<Vec<String>>,
     /// A kernel's command line: `{append}`.
     pub append: Option<Vec<String>>,
     /// Transports of version 2.
@@ -97,6 +99,9 @@ pub struct Launch {
     /// When it is used.
     #[serde(default, rename = "use")]
     pub usage: Usage,
+    /// The profiles it is started as when nobody asks for one; without, the subject's first.
+    #[serde(default)]
+    pub profiles: Vec<String>,
     /// What the host must have.
     #[serde(default)]
     pub needs: Vec<Need>,
@@ -310,7 +315,12 @@ impl Description {
         let mut options = String::new();
         let limit = setup.max_ram_below_4g.map(|bytes| bytes.to_string());
         let limit = limit.as_deref().map(|value| ("max-ram-below-4g", value));
-        for (name, value) in setup.options.iter().copied().chain(limit) {
+        let wanted = setup
+            .options
+            .iter()
+            .copied()
+            .filter(|(name, _)| layout.takes_option(name));
+        for (name, value) in wanted.chain(limit) {
             if launch.cannot.iter().any(|option| *option == format!("{name}={value}")) {
                 let way = format!("subject '{}' started as '{}'", self.name, launch.name);
                 return Err(Stop::Unavailable(format!("{way} cannot be given {name}={value}")));
@@ -321,7 +331,7 @@ impl Description {
                 .ok_or_else(|| Stop::Unavailable(format!("subject '{}' has no machine option '{name}'", self.name)))?;
             options.push_str(&template.replace("{value}", value));
         }
-        let words = self.setup_words(setup, places)?;
+        let words = self.setup_words(launch, setup, layout, places)?;
         let fill = |word: &str| fill(word, setup, layout, places, &options);
         let mut line = Vec::new();
         for word in &launch.command {
@@ -334,7 +344,13 @@ impl Description {
         Ok(line)
     }
 
-    fn setup_words(&self, setup: &Setup, places: &Places) -> Result<Vec<String>, Stop> {
+    fn setup_words(
+        &self,
+        launch: &Launch,
+        setup: &Setup,
+        layout: &Layout,
+        places: &Places,
+    ) -> Result<Vec<String>, Stop> {
         let lacks = |what: &str| Stop::Unavailable(format!("subject '{}' cannot be given {what}", self.name));
         let part = |words: &Option<Vec<String>>, is_default: bool, what: &str| match words {
             Some(words) => Ok(words.clone()),
@@ -346,10 +362,15 @@ impl Description {
         let mut words = part(&arguments.ram, setup.ram_bytes == default.ram_bytes, "a RAM size")?;
         let cpus_default = (setup.cpus, setup.cpus_max) == (default.cpus, default.cpus_max);
         words.extend(part(&arguments.cpus, cpus_default, "a number of CPUs")?);
-        let rtc_default = setup.rtc_base == default.rtc_base;
-        words.extend(part(&arguments.rtc_base, rtc_default, "a date for the RTC")?);
-        if setup.modern {
-            words.extend(part(&arguments.modern, false, "transports of version 2")?);
+        if layout.has(Feature::Rtc) {
+            let rtc_default = setup.rtc_base == default.rtc_base;
+            words.extend(part(&arguments.rtc_base, rtc_default, "a date for the RTC")?);
+        }
+        if layout.has(Feature::Firmware) && launch.caps.iter().any(|cap| cap == "firmware") {
+            words.extend(part(&arguments.firmware, true, "a firmware")?);
+        }
+        if layout.is_modern(setup) {
+            words.extend(part(&arguments.modern, !setup.modern, "transports of version 2")?);
         } else {
             // A machine without devices and transports does not care which version they would be.
             words.extend(part(
@@ -414,6 +435,12 @@ impl Description {
                 launch.check_areas().map_err(|problem| format!("{place}: {problem}"))?;
                 self.check_cannot(launch)
                     .map_err(|problem| format!("{place}: {problem}"))?;
+                if let Some(profile) = launch.profiles.iter().find(|&name| !self.profiles.contains(name)) {
+                    return Err(format!(
+                        "{place}: profiles: '{profile}' is no profile of the subject; choose from {}",
+                        self.profiles.join(", ")
+                    ));
+                }
                 self.check_placeholders(launch)
                     .map_err(|problem| format!("{place}: {problem}"))?;
             }
@@ -442,6 +469,7 @@ impl Description {
             &arguments.ram,
             &arguments.cpus,
             &arguments.rtc_base,
+            &arguments.firmware,
             &arguments.kernel,
             &arguments.append,
             &arguments.modern,
@@ -506,6 +534,15 @@ impl Launch {
         }
     }
 
+    /// Whether it is started as a profile when nobody asks for one; `first` is the subject's first.
+    pub fn is_started_as(&self, profile: &str, first: bool) -> bool {
+        if self.profiles.is_empty() {
+            first
+        } else {
+            self.profiles.iter().any(|name| name == profile)
+        }
+    }
+
     /// Whether it runs on KVM.
     pub fn needs_kvm(&self) -> bool {
         self.needs.contains(&Need::Kvm)
@@ -561,7 +598,7 @@ fn fill(word: &str, setup: &Setup, layout: &Layout, places: &Places, options: &s
             "cpus" => setup.cpus.to_string(),
             "cpus-max" => setup.cpus_max.to_string(),
             "rtc-base" => setup.rtc_base.to_owned(),
-            "virtio-version" => if setup.modern { "modern" } else { "legacy" }.to_owned(),
+            "virtio-version" => if layout.is_modern(setup) { "modern" } else { "legacy" }.to_owned(),
             other => format!("{{{other}}}"),
         });
         rest = &rest[open + close + 1..];

@@ -14,7 +14,7 @@ use super::date::seconds_of;
 use super::disk;
 use super::kernel;
 use super::peer;
-use crate::case::Setup;
+use crate::case::{Feature, Setup};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 
@@ -59,8 +59,10 @@ impl InProcess {
     /// Takes what the devices told the world, so that the machine's own log stays short.
     fn collect(&mut self) {
         for event in self.machine.take_events() {
-            if let Event::SerialOut(byte) = event {
-                self.sent.push(byte);
+            match event {
+                Event::SerialOut(byte) => self.sent.push(byte),
+                Event::Reset => self.machine.reset(),
+                _ => {}
             }
         }
         let excess = self.sent.len().saturating_sub(SENT_BYTES_MAX);
@@ -161,14 +163,14 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     config.max_ram_below_4g = setup.max_ram_below_4g;
     config.cpus = setup.cpus;
     config.cpus_max = setup.cpus_max;
-    config.virtio_modern = setup.modern;
+    config.virtio_modern = layout.is_modern(setup);
     config.rtc_start_seconds = seconds_of(setup.rtc_base).ok_or_else(|| lacks(format!("date '{}'", setup.rtc_base)))?;
     // No CPU runs it; but the ROM is memory, and DMA reaches it.
-    config.bios = Some(Blob {
+    config.bios = layout.has(Feature::Firmware).then(|| Blob {
         name: "halt.bios".to_owned(),
         bytes: Arc::from(kernel::halt_bios()),
     });
-    for &(name, value) in setup.options {
+    for &(name, value) in setup.options.iter().filter(|(name, _)| layout.takes_option(name)) {
         let switch = match value {
             "on" => OnOffAuto::On,
             "off" => OnOffAuto::Off,

@@ -78,7 +78,8 @@ pub struct Health {
 pub struct Wanted {
     /// Depths; empty means all.
     pub depths: Vec<Depth>,
-    /// Profiles; empty means the subject's first, and at depth bus all of them.
+    /// Profiles; empty means those that a way of starting names, else the subject's first, and at depth bus all of
+    /// them.
     pub profiles: Vec<&'static Layout>,
     /// Only the way of this name.
     pub way: Option<String>,
@@ -145,10 +146,15 @@ impl Subject {
         })?;
         let text = BUILT_IN[0].1;
         let reference = Description::parse("conformance/subjects/reference.toml", text)?;
+        // A bug of a part is planted into the first profile that has the part.
+        let features = catalog::by_id(mutant.case).map_or(&[][..], |case| case.features);
+        let has_part =
+            |name: &&String| Layout::by_name(name).is_some_and(|layout| features.iter().all(|part| layout.has(*part)));
+        let profile = reference.profiles.iter().find(has_part).cloned();
         let description = Description {
             name: name.to_owned(),
             title: mutant.title.to_owned(),
-            profiles: reference.profiles[..1].to_vec(),
+            profiles: profile.into_iter().collect(),
             wire: Vec::new(),
             cpu: Vec::new(),
             guest: Vec::new(),
@@ -171,7 +177,7 @@ impl Subject {
             if !wanted.depths.is_empty() && !wanted.depths.contains(&depth) {
                 continue;
             }
-            for layout in self.profiles(depth, &wanted.profiles) {
+            for layout in self.profiles(&wanted.profiles) {
                 lanes.extend(self.lanes_at(depth, layout, wanted)?);
             }
         }
@@ -190,15 +196,11 @@ impl Subject {
         text.lines().next().map(|line| line.trim().to_owned())
     }
 
-    fn profiles(&self, depth: Depth, wanted: &[&'static Layout]) -> Vec<&'static Layout> {
+    fn profiles(&self, wanted: &[&'static Layout]) -> Vec<&'static Layout> {
         let own = self.description.profiles.iter();
-        let own: Vec<_> = own.filter_map(|name| Layout::by_name(name)).collect();
-        if !wanted.is_empty() {
-            return own.into_iter().filter(|layout| wanted.contains(layout)).collect();
-        }
-        // In process a machine costs microseconds, so all profiles are looked at.
-        let count = if depth == Depth::Bus { own.len() } else { 1 };
-        own.into_iter().take(count).collect()
+        let own = own.filter_map(|name| Layout::by_name(name));
+        own.filter(|layout| wanted.is_empty() || wanted.contains(layout))
+            .collect()
     }
 
     fn lanes_at(&self, depth: Depth, layout: &'static Layout, wanted: &Wanted) -> Result<Vec<Lane>, String> {
@@ -210,6 +212,7 @@ impl Subject {
             ways,
         };
         if depth == Depth::Bus {
+            // In process a machine costs microseconds, so all profiles are looked at.
             let adapter: Option<Box<dyn Adapter>> = match self.description.bus {
                 Some(Linked::InProcess) if let Some(mutant) = self.mutant => Some(Box::new(MutantAdapter::new(mutant))),
                 Some(Linked::InProcess) => Some(Box::new(in_process::InProcessAdapter)),
@@ -219,6 +222,11 @@ impl Subject {
             let ways = adapter.map(|adapter| vec![Way::new("", Ok(adapter))]);
             return Ok(ways.into_iter().map(|ways| lane(Vec::new(), ways)).collect());
         }
+        let is_first_profile = self
+            .description
+            .profiles
+            .first()
+            .is_some_and(|name| name == layout.profile);
         let launches = self.description.launches(depth);
         let mut lanes = Vec::new();
         for (index, launch) in launches.iter().enumerate() {
@@ -226,7 +234,8 @@ impl Subject {
                 Some(name) => launch.name == *name,
                 None => launch.usage == Usage::Always,
             };
-            if !first {
+            let is_asked_for = !wanted.profiles.is_empty();
+            if !first || !is_asked_for && !launch.is_started_as(layout.profile, is_first_profile) {
                 continue;
             }
             let mut ways = vec![self.way(depth, launch, wanted)?];

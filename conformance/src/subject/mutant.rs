@@ -122,6 +122,40 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<UnknownItem>::default(),
     },
     Mutant {
+        name: "i8042-any-command-resets",
+        title: "Every command to the keyboard controller resets the machine.",
+        case: "i8042/pulse/no-reset",
+        make: |_| Box::new(KeyboardResets(&[reg::KEYBOARD_STATUS])),
+    },
+    Mutant {
+        name: "i8042-data-resets",
+        title: "The reset command's byte resets the machine at the data port too.",
+        case: "i8042/data/is-no-command",
+        make: |_| Box::new(KeyboardResets(&[reg::KEYBOARD_DATA])),
+    },
+    Mutant {
+        name: "i8042-input-buffer-stays-full",
+        title: "The keyboard controller's input buffer is full once a command was given.",
+        case: "i8042/status/takes-commands",
+        make: |_| Box::<KeyboardBusy>::default(),
+    },
+    Mutant {
+        name: "i8042-no-reset",
+        title: "The keyboard controller ignores the reset command.",
+        case: "i8042/pulse/reset",
+        make: |_| Box::new(KeyboardDeaf),
+    },
+    Mutant {
+        name: "i8042-status-floats",
+        title: "The keyboard controller's status register reads all ones.",
+        case: "i8042/status/empty-buffers",
+        make: |_| {
+            Box::new(PortOnes {
+                port: reg::KEYBOARD_STATUS,
+            })
+        },
+    },
+    Mutant {
         name: "ioapic-arbitration-zero",
         title: "The arbitration register does not follow the identification.",
         case: "ioapic/arbitration/follows-id",
@@ -539,6 +573,12 @@ pub const MUTANTS: &[Mutant] = &[
         title: "The console counts what it read into the used ring's length.",
         case: "virtio-console/transmit/uses-buffer",
         make: |_| Box::new(QueueBug::new(count_sent)),
+    },
+    Mutant {
+        name: "virtio-empty-transport-answers",
+        title: "There is a transport without a device behind the last.",
+        case: "virtio-mmio/attach/one-each",
+        make: |layout| Box::new(EmptyTransport(layout.transport(3))),
     },
     Mutant {
         name: "virtio-features-word-repeats",
@@ -977,6 +1017,66 @@ impl Bug for Keyboard {
         let value = inner.port_read(port, width)?;
         // Status: self-test passed, nothing in the buffers.
         Ok(if port == reg::KEYBOARD_STATUS { 0x14 } else { value })
+    }
+}
+
+/// Any write to one of these ports resets.
+struct KeyboardResets(&'static [u16]);
+
+impl Bug for KeyboardResets {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        inner.port_write(port, width, value)?;
+        if self.0.contains(&port) { inner.reset() } else { Ok(()) }
+    }
+}
+
+#[derive(Default)]
+struct KeyboardBusy {
+    got_command: bool,
+}
+
+impl Bug for KeyboardBusy {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        self.got_command |= port == reg::KEYBOARD_STATUS;
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        let full = port == reg::KEYBOARD_STATUS && self.got_command;
+        Ok(if full { value | 0x02 } else { value })
+    }
+}
+
+struct KeyboardDeaf;
+
+impl Bug for KeyboardDeaf {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::KEYBOARD_STATUS {
+            return Ok(());
+        }
+        inner.port_write(port, width, value)
+    }
+}
+
+struct PortOnes {
+    port: u16,
+}
+
+impl Bug for PortOnes {
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        Ok(if port == self.port { width.mask() as u32 } else { value })
+    }
+}
+
+/// A transport at this address that has no device.
+struct EmptyTransport(u64);
+
+impl Bug for EmptyTransport {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        Ok(if gpa == self.0 { 0x7472_6976 } else { value })
     }
 }
 
@@ -1696,6 +1796,7 @@ mod reg {
     pub(super) const CMOS_INDEX: u16 = 0x70;
     pub(super) const CMOS_DATA: u16 = 0x71;
     pub(super) const CMOS_MEMORY_ABOVE_16M_HIGH: u32 = 0x35;
+    pub(super) const KEYBOARD_DATA: u16 = 0x60;
     pub(super) const KEYBOARD_STATUS: u16 = 0x64;
     pub(super) const FW_CFG_SELECTOR: u16 = 0x510;
     pub(super) const FW_CFG_DATA: u16 = 0x511;

@@ -70,10 +70,10 @@ impl Adapter for QtestAdapter {
             std::fs::write(&kernel, kernel::of_setup(setup)).map_err(start)?;
             places.kernel = Some(kernel);
         }
-        if self.launch.command.iter().any(|word| word.contains("{halt-bios}")) {
+        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
+        if words.iter().any(|word| word.contains(&places.halt_bios)) {
             std::fs::write(&places.halt_bios, kernel::halt_bios()).map_err(start)?;
         }
-        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
         let facts = Facts {
             append: setup.append.map(str::to_owned),
             kernel_entry: kernel::entry_of_setup(setup),

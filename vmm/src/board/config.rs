@@ -260,11 +260,12 @@ impl Config {
 
     /// Whether the RTC is there.
     pub fn has_rtc(&self) -> bool {
-        match self.rtc {
+        let wanted = match self.rtc {
             OnOffAuto::On => true,
             OnOffAuto::Off => false,
             OnOffAuto::Auto => !self.kvm,
-        }
+        };
+        self.profile.rtc && wanted
     }
 }
 

@@ -71,7 +71,8 @@ pub enum LinuxError {
     LoadedLow,
     /// A kernel without 64-bit entry point.
     #[error(
-        "a 32-bit kernel (XLF_KERNEL_64 is clear) has no 64-bit entry point; start it through a firmware with --bios FILE"
+        "a 32-bit kernel (XLF_KERNEL_64 is clear) has no 64-bit entry point; \
+         start it through a firmware with --bios FILE"
     )]
     Bits32,
     /// Alignment that is no power of two.

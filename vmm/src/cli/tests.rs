@@ -112,7 +112,7 @@ fn wrong_values_name_option_value_and_fix() {
         ),
         (
             ["--machine", "microvm,profile=x"],
-            "--machine profile='x': profile is one of microvm-2019, qemu-7.2",
+            "--machine profile='x': profile is one of microvm-2019, qemu-7.2, rust-vmm",
         ),
         (
             ["--machine", "microvm,max-ram-below-4g=4296015872"],

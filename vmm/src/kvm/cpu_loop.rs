@@ -70,11 +70,7 @@ impl Shared {
                     self.settle(&mut machine);
                     return End::guest("guest-reset", 0);
                 }
-                Exit::Shutdown => {
-                    self.counters.count(Kind::Reset);
-                    self.reset.store(true, Ordering::SeqCst);
-                    self.kick_all();
-                }
+                Exit::Shutdown => self.request_reset(),
                 Exit::Broken(broken) => {
                     let machine = self.machine();
                     return End::failure(report::describe(cpu, state.apic_id, machine.memory(), &broken));
@@ -188,6 +184,17 @@ impl Shared {
         state.start(cpu, self.start)?;
         self.meeting.wait();
         Ok(())
+    }
+
+    /// The guest resets the machine: the run ends, or all CPUs meet for it.
+    pub(super) fn request_reset(&self) {
+        if self.no_reboot {
+            self.end(End::guest("guest-reset", 0));
+            return;
+        }
+        self.counters.count(Kind::Reset);
+        self.reset.store(true, Ordering::SeqCst);
+        self.kick_all();
     }
 
     fn kick_all(&self) {

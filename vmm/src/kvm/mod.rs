@@ -5,8 +5,8 @@
 //!
 //! Reading order: `run` (power-on, what the threads share, the end), `cpu_loop` (exits), `settle` (events and time),
 //! `wait` (deadlines, typed bytes, signals), `notify` (queues, slow host calls); under them `vm`, `cpu`, `cpuid`,
-//! `exit`, `interrupt`, `kick`; beside them `chips`, `counters`, `report` and `peers` (networks and consoles); `tun` is a
-//! host call that `host::tap` needs.
+//! `exit`, `interrupt`, `kick`; beside them `chips`, `counters`, `report` and `peers` (networks and consoles); `tun`
+//! is a host call that `host::tap` needs.
 //!
 //! Threads: one for each CPU, one for serial output, with `ioeventfd=on` one for I/O, and the caller's, which waits
 //! for deadlines of devices, typed bytes, signals and the end. The machine lies behind one lock; nobody keeps it

@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::run::{End, Shared};
-use crate::chip::serial::Serial;
+use crate::board::serial_port::SerialPort;
 use crate::device::Event;
 use crate::machine::Machine;
 use crate::units::Nanos;
@@ -44,6 +44,7 @@ impl Shared {
                         self.end(End::guest("debug-exit", (value << 1 | 1) as u8));
                     }
                     Event::BootMark { mark } => self.mark(mark),
+                    Event::Reset => self.request_reset(),
                     Event::Msi { address, data } => self.message(machine, address, data),
                     Event::Intr { level } => self.pic_wire(level),
                     Event::VirtioOut => self.peers.send(machine.take_output()),
@@ -105,7 +106,7 @@ impl Shared {
 
 /// How many typed bytes the serial port takes now.
 pub(super) fn serial_room(machine: &Machine) -> usize {
-    machine.board().serial.as_ref().map_or(0, Serial::room)
+    machine.board().serial.as_ref().map_or(0, SerialPort::room)
 }
 
 /// Lets the PIC name its most urgent interrupt; `None` without a PIC.

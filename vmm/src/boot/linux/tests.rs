@@ -150,13 +150,13 @@ fn kernel_lies_where_its_header_wants_it(#[case] relocatable: u8, #[case] prefer
 #[case::old(image_with(0x206, &[0x0b, 0x02]), "boot protocol 2.11 is older than 2.12")]
 #[case::low(image_with(0x211, &[0]), "a zImage is loaded low")]
 #[case::bits_32(image_with(0x236, &[0]), "a 32-bit kernel (XLF_KERNEL_64 is clear)")]
-#[case::short(image()[..5 * 512 + 4000].to_vec(), "the file ends after 4000 bytes of the kernel, its header announces 4096")]
+#[case::short(image()[..5 * 512 + 4000].to_vec(), "4000 bytes of the kernel, its header announces 4096")]
 #[case::no_entry(image_with(SYSSIZE, &[0; 4])[..5 * 512 + 512].to_vec(), "the file ends after 512 bytes")]
 #[case::alignment(image_with(KERNEL_ALIGNMENT, &[3]), "kernel_alignment 0x200003 is not a power of two")]
 #[case::alignment_none(image_with(KERNEL_ALIGNMENT, &[0; 4]), "kernel_alignment 0x0 is not a power of two")]
 #[case::place_low(image_with(PREF_ADDRESS, &[0; 8]), "pref_address 0x0 does not lie between 1 MiB and 4 GiB")]
 #[case::place_high(image_with(PREF_ADDRESS, &[0xff; 8]), "pref_address 0xffffffffffffffff does not lie")]
-#[case::ram(image_with(INIT_SIZE, &0x300_0001_u32.to_le_bytes()), "takes memory up to 0x4000001, RAM below 4 GiB ends at 0x4000000")]
+#[case::ram(image_with(INIT_SIZE, &0x300_0001_u32.to_le_bytes()), "to 0x4000001, RAM below 4 GiB ends at 0x4000000")]
 #[case::header_cut(image_with(0x201, &[0]), "boot protocol 0.00 is older than 2.12")]
 fn what_cannot_start_at_its_64_bit_entry_says_why(#[case] file: Vec<u8>, #[case] part: &str) {
     let error = boot(&file, None, "").expect_err("refused").to_string();
