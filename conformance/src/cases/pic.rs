@@ -818,7 +818,7 @@ fn level_again(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn level_transport(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let ir = transport_input(p, transport(p, 0));
+    let (transport, ir) = transport(p, 0)?;
     p.outb(ELCR_2, 1 << ir)?;
     pic::start(p)?;
     raise_transport(p, 0)?;
@@ -828,7 +828,7 @@ fn level_transport(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.outb(SLAVE, EOI)?;
     let still = pic::irr(p, SLAVE)?;
     p.check_eq("slave's IRR after EOI", still, 1u8 << ir);
-    transport(p, 0).write(p, reg::INTERRUPT_ACK, 1)?;
+    transport.write(p, reg::INTERRUPT_ACK, 1)?;
     let low = pic::irr(p, SLAVE)?;
     p.check_eq("slave's IRR after InterruptACK", low, 0u8);
     Ok(())
@@ -1185,20 +1185,22 @@ fn raise_both(p: &mut Probe<'_>) -> Result<(), Stop> {
     pic::raise_timer(p)
 }
 
-/// The transport of the set-up's device of that number: handed out from the last one down.
-fn transport(p: &Probe<'_>, device: u8) -> Transport {
-    let index = Transport::first_device(p).index - device;
-    Transport::at(p, index)
-}
-
-/// The slave's input that a transport drives.
-fn transport_input(p: &Probe<'_>, transport: Transport) -> u8 {
-    p.layout().transport_gsi(transport.index) - 8
+/// The transport of the set-up's device of that number, and the slave's input that it drives.
+fn transport(p: &Probe<'_>, device: u8) -> Result<(Transport, u8), Stop> {
+    let placed = p.facts().transports.get(usize::from(device)).copied();
+    let index = placed.unwrap_or_else(|| p.layout().transport_of_device(device));
+    let gsi = p.layout().transport_gsi(index);
+    match gsi.checked_sub(8) {
+        Some(input @ 0..8) => Ok((Transport::at(p, index), input)),
+        _ => Err(Stop::NotApplicable(format!(
+            "the device's interrupt {gsi} is no input of the slave"
+        ))),
+    }
 }
 
 /// Makes an entropy device interrupt, and gives the slave's input it drives.
 fn raise_transport(p: &mut Probe<'_>, device: u8) -> Result<u8, Stop> {
-    let transport = transport(p, device);
+    let (transport, input) = transport(p, device)?;
     let queue = Queue::at(RINGS + 0x4000 * u64::from(device), 8);
     transport.negotiate(p, 0)?;
     queue.clear(p)?;
@@ -1215,7 +1217,7 @@ fn raise_transport(p: &mut Probe<'_>, device: u8) -> Result<u8, Stop> {
         }
     }
     p.require_eq("InterruptStatus", pending, 1u32)?;
-    Ok(transport_input(p, transport))
+    Ok(input)
 }
 
 const RINGS: u64 = 0x40_0000;
