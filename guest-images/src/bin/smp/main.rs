@@ -103,15 +103,17 @@ struct Cpu {
 }
 
 impl Cpu {
-    const NEW: Self = Self {
-        id: AtomicU32::new(u32::MAX),
-        cpuid: AtomicU32::new(u32::MAX),
-        is_bootstrap: AtomicBool::new(false),
-        starts: AtomicU32::new(0),
-        taken: [const { AtomicU32::new(0) }; 4],
-        nmis: AtomicU32::new(0),
-        tsc: AtomicU64::new(0),
-    };
+    const fn new() -> Self {
+        Self {
+            id: AtomicU32::new(u32::MAX),
+            cpuid: AtomicU32::new(u32::MAX),
+            is_bootstrap: AtomicBool::new(false),
+            starts: AtomicU32::new(0),
+            taken: [const { AtomicU32::new(0) }; 4],
+            nmis: AtomicU32::new(0),
+            tsc: AtomicU64::new(0),
+        }
+    }
 }
 
 /// The handler of all CPUs.
@@ -235,14 +237,26 @@ fn pause() {
     }
 }
 
-/// The specification's INIT, then the start-up message twice; a CPU that runs already ignores the second.
-fn start_cpu(destination: u32, to: u32) {
+/// The specification's INIT, then the start-up message twice; a CPU that runs already ignores the second. A busy host
+/// may take its time with the INIT, and a start-up message before its end is lost: more follow until `count` CPUs came.
+/// Whether they did.
+fn start_cpus(destination: u32, to: u32, count: u32) -> bool {
     lapic::send(destination, command::INIT | command::ASSERT | to);
     pause();
-    for _ in 0..2 {
-        lapic::send(destination, command::START_UP | command::ASSERT | to | start::PAGE);
-        pause();
-    }
+    start_up(destination, to);
+    start_up(destination, to);
+    until(|| {
+        let came = ARRIVED.load(SeqCst) == count;
+        if !came {
+            start_up(destination, to);
+        }
+        came
+    })
+}
+
+fn start_up(destination: u32, to: u32) {
+    lapic::send(destination, command::START_UP | command::ASSERT | to | start::PAGE);
+    pause();
 }
 
 /// Ends a judgement: it was made, or the machine has no such thing.
@@ -292,9 +306,8 @@ fn start_each(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     BOOT_ID.store(machine.own, SeqCst);
     let mut expected = 0;
     for id in machine.others() {
-        start_cpu(id, 0);
         expected += 1;
-        let came = until(|| ARRIVED.load(SeqCst) == expected);
+        let came = start_cpus(id, 0, expected);
         report.expect(
             came,
             format_args!("id={id} started={} wanted={expected}", ARRIVED.load(SeqCst)),
@@ -342,8 +355,7 @@ fn nobody_else(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     }
     start::forget();
     ARRIVED.store(0, SeqCst);
-    start_cpu(0, command::OTHERS);
-    let came = until(|| ARRIVED.load(SeqCst) == count);
+    let came = start_cpus(0, command::OTHERS, count);
     pause();
     let started = start::count();
     report.fact("started-by-broadcast", format_args!("cpus={}", started + 1));
@@ -552,8 +564,10 @@ fn init(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     // It comes back under a number of its own, and is told from its former self by that.
     cpu.id.store(u32::MAX, SeqCst);
     ARRIVED.store(0, SeqCst);
-    lapic::send(id, command::START_UP | command::ASSERT | start::PAGE);
-    let came = until(|| ARRIVED.load(SeqCst) == 1);
+    let came = until(|| {
+        start_up(id, 0);
+        ARRIVED.load(SeqCst) == 1
+    });
     report.expect(
         came && cpu_of(id).is_some(),
         format_args!("id={id} does not start again"),
@@ -649,7 +663,7 @@ const VERDICTS: &[(&str, usize, Judge)] = &[
 const FACTS_VERSION: u32 = 1;
 
 /// The boot CPU, then the others by the numbers they drew.
-static CPUS: [Cpu; start::CPUS_MAX + 1] = [Cpu::NEW; start::CPUS_MAX + 1];
+static CPUS: [Cpu; start::CPUS_MAX + 1] = [const { Cpu::new() }; start::CPUS_MAX + 1];
 
 /// CPUs that came to their main loop.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
