@@ -5,7 +5,7 @@
 //!
 //! Reading order: `run` (power-on, what the threads share, the end), `cpu_loop` (exits), `settle` (events and
 //! time), `wait` (deadlines, typed bytes, signals); under them `vm`, `cpu`, `cpuid`, `exit`, `interrupt`, `kick`;
-//! beside them `counters` and `report`.
+//! beside them `counters`, `report` and `trap`.
 //!
 //! Threads: one for each CPU, one for serial output, and the caller's, which waits for deadlines of devices, typed
 //! bytes, signals and the end. The machine lies behind one lock; nobody keeps it longer than one exit's work, or
@@ -32,6 +32,7 @@ mod kick;
 mod report;
 mod run;
 mod settle;
+mod trap;
 mod vm;
 mod wait;
 
