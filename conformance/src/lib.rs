@@ -7,6 +7,7 @@
 //! The suite never takes its numbers from the implementation: registers, bits and addresses here are transcribed from
 //! the documents, and only `subject/in_process.rs` may name the `vmm` crate.
 
+pub mod bench;
 pub mod case;
 pub mod cases;
 pub mod catalog;

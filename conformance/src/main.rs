@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+mod benches;
 mod recordings;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -66,6 +67,11 @@ enum Command {
     Recording {
         #[command(subcommand)]
         command: recordings::RecordingCommand,
+    },
+    /// Measures VMMs side by side.
+    Bench {
+        #[command(subcommand)]
+        command: benches::BenchCommand,
     },
     /// Works on goldens.
     Golden {
@@ -223,6 +229,12 @@ fn execute(command: Command) -> Result<(), End> {
         Command::Golden { command } => {
             watch_signals(false)?;
             recordings::golden(&command)
+        }
+        Command::Bench {
+            command: benches::BenchCommand::Boot(arguments),
+        } => {
+            watch_signals(false)?;
+            bench_boot(&arguments)
         }
         Command::Mutants => {
             for mutant in MUTANTS {
@@ -480,6 +492,20 @@ fn find_above(name: &str) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let mut candidates = here.ancestors().map(|folder| folder.join(name));
     candidates.find(|path| path.is_file())
+}
+
+fn bench_boot(arguments: &benches::BootArguments) -> Result<(), End> {
+    let folder = images(arguments.images.as_deref())?;
+    let folder = folder.ok_or_else(|| {
+        let text = "bench boot: no guest images; build them with cargo xtask guest-images and give --images DIR";
+        End::new(End::USAGE, text.to_owned())
+    })?;
+    let text = benches::boot(arguments, &folder).map_err(|(text, is_usage)| {
+        let code = if is_usage { End::USAGE } else { End::UNEXPECTED };
+        End::new(code, text)
+    })?;
+    out(&text);
+    Ok(())
 }
 
 /// The folder of the guest images: as asked for, or `guest` beside the folder of this program, where a build puts them.

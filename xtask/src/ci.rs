@@ -2,15 +2,18 @@
 
 use anyhow::{Result, bail};
 
-use crate::{conformance, fuzz, golden, shell, test};
+use crate::{bench, conformance, fuzz, golden, shell, test};
 
 /// Runs all steps and lists the failed ones at the end. `after_test` leaves the tests out, which hold the goldens too:
 /// for a caller that ran them.
 pub(crate) fn run(after_test: bool) -> Result<()> {
-    let steps: [test::Step; 5] = [
+    let steps: [test::Step; 6] = [
         ("test", test::run),
         ("golden facts against live QEMU", || verify(&["--subject", "qemu"])),
         ("fuzz smoke", fuzz_smoke),
+        ("boot time and footprint", || {
+            bench::boot(&["--ratio-max", "2.5", "--beyond-max-kib", "5120"])
+        }),
         ("conformance of QEMU", || {
             conform(&["--subject", "qemu", "--require", "wire"])
         }),

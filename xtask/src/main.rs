@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod conformance;
 mod fuzz;
@@ -45,6 +46,11 @@ enum Verb {
         #[command(subcommand)]
         verb: fuzz::Verb,
     },
+    /// Measures the reference against other VMMs.
+    Bench {
+        #[command(subcommand)]
+        verb: bench::Verb,
+    },
     /// Says which optional tools are here and what each one unlocks.
     Setup {
         /// Installs what is missing, where apt-get and cargo can.
@@ -68,6 +74,7 @@ fn main() -> ExitCode {
         Verb::GuestImages => guest_images::build().map(|_| ()),
         Verb::Golden { verb } => golden::run(&verb),
         Verb::Fuzz { verb } => fuzz::run(&verb),
+        Verb::Bench { verb } => bench::run(&verb),
         Verb::Setup { install } => setup::run(install),
         Verb::Tidy => tidy::run(),
         Verb::Ci { after_test } => ci::run(after_test),

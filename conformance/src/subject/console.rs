@@ -10,7 +10,7 @@ use super::process::Process;
 use crate::machine::Broken;
 
 /// Our end of a VMM's standard input and output.
-pub(super) struct Console {
+pub(crate) struct Console {
     stream: UnixStream,
     limit: Duration,
     noise: Vec<u8>,
@@ -18,7 +18,7 @@ pub(super) struct Console {
 
 /// The other side is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Closed;
+pub(crate) struct Closed;
 
 impl std::fmt::Display for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,7 +28,7 @@ impl std::fmt::Display for Closed {
 
 impl Console {
     /// Starts a command with its standard input and output as a console. A receive waits at most `limit`.
-    pub(super) fn spawn(words: &[String], limit: Duration) -> Result<(Process, Console), Broken> {
+    pub(crate) fn spawn(words: &[String], limit: Duration) -> Result<(Process, Console), Broken> {
         let start = |error: std::io::Error| Broken::Start(format!("make a console: {error}"));
         let (ours, theirs) = UnixStream::pair().map_err(start)?;
         ours.set_write_timeout(Some(limit)).map_err(start)?;
@@ -42,17 +42,17 @@ impl Console {
     }
 
     /// Another limit for each receive from now on.
-    pub(super) fn set_limit(&mut self, limit: Duration) {
+    pub(crate) fn set_limit(&mut self, limit: Duration) {
         self.limit = limit;
     }
 
     /// What came that was no frame, its end.
-    pub(super) fn noise_text(&self) -> String {
+    pub(crate) fn noise_text(&self) -> String {
         String::from_utf8_lossy(&self.noise).trim().to_owned()
     }
 
     /// Receives what there is until `deadline`; 0 when nothing came.
-    pub(super) fn receive_until(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Closed> {
+    pub(crate) fn receive_until(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Closed> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

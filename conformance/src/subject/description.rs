@@ -47,6 +47,9 @@ pub struct Description {
     /// Ways to start it with a resident image.
     #[serde(default)]
     pub guest: Vec<Launch>,
+    /// Ways to start it for `touchstone bench`, with the image `halt`.
+    #[serde(default)]
+    pub bench: Vec<Launch>,
 }
 
 /// How a subject at depth bus is linked.
@@ -117,6 +120,22 @@ pub struct Launch {
     /// Exit codes of an end that is no crash, at depth guest.
     #[serde(default)]
     pub exit: Vec<i32>,
+    /// Who counts exits from the guest, for `touchstone bench`.
+    #[serde(default)]
+    pub exits: Exits,
+}
+
+/// Who counts exits from the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exits {
+    /// Nobody.
+    #[default]
+    None,
+    /// The subject: the last line of the file `{boot-marks}` is a JSON object with `exits`, numbers by kind.
+    BootMarks,
+    /// KVM's statistics over QMP; the subject connects to the Unix socket `{qmp}`.
+    Qmp,
 }
 
 /// When a way of starting is used.
@@ -202,6 +221,8 @@ pub struct Places {
     pub kernel: Option<String>,
     /// `{append}`.
     pub append: String,
+    /// `{boot-marks}`.
+    pub boot_marks: String,
     /// `{disk}` of each device of the set-up that has one.
     pub disks: Vec<Option<String>>,
 }
@@ -355,10 +376,15 @@ impl Description {
                 ));
             }
         }
-        for depth in [Depth::Wire, Depth::Cpu, Depth::Guest] {
-            let launches = self.launches(depth);
+        let tables = [
+            ("wire", &self.wire),
+            ("cpu", &self.cpu),
+            ("guest", &self.guest),
+            ("bench", &self.bench),
+        ];
+        for (table, launches) in tables {
             for (index, launch) in launches.iter().enumerate() {
-                let place = format!("[[{depth}]] number {}", index + 1);
+                let place = format!("[[{table}]] number {}", index + 1);
                 if launch.command.first().is_none_or(String::is_empty) {
                     return Err(format!("{place}: command is empty; give the program and its arguments"));
                 }
@@ -370,7 +396,7 @@ impl Description {
                     .map_err(|problem| format!("{place}: {problem}"))?;
             }
         }
-        if self.bus.is_none() && self.wire.is_empty() && self.cpu.is_empty() && self.guest.is_empty() {
+        if self.bus.is_none() && tables.iter().all(|(_, launches)| launches.is_empty()) {
             return Err("nothing to start: add a [[wire]], [[cpu]] or [[guest]] table with a command".to_owned());
         }
         Ok(())
@@ -471,6 +497,7 @@ fn fill(word: &str, setup: &Setup, layout: &Layout, places: &Places, options: &s
             "halt-bios" => places.halt_bios.clone(),
             "kernel" => places.kernel.clone().unwrap_or_default(),
             "append" => places.append.clone(),
+            "boot-marks" => places.boot_marks.clone(),
             "ram-bytes" => setup.ram_bytes.to_string(),
             "ram-kib" => (setup.ram_bytes >> 10).to_string(),
             "ram-mib" => (setup.ram_bytes >> 20).to_string(),
@@ -517,7 +544,7 @@ fn answer_ms_default() -> u64 {
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// All placeholders.
-const PLACEHOLDERS: [&str; 15] = [
+const PLACEHOLDERS: [&str; 16] = [
     "setup",
     "machine-options",
     "profile",
@@ -526,6 +553,7 @@ const PLACEHOLDERS: [&str; 15] = [
     "halt-bios",
     "kernel",
     "append",
+    "boot-marks",
     "ram-bytes",
     "ram-kib",
     "ram-mib",

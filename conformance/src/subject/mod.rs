@@ -2,7 +2,7 @@
 
 pub mod agent;
 pub mod check;
-mod console;
+pub(crate) mod console;
 pub mod date;
 pub mod description;
 pub mod disk;
@@ -13,7 +13,7 @@ pub mod kernel;
 pub mod mutant;
 pub mod null;
 pub mod process;
-mod qmp;
+pub(crate) mod qmp;
 pub mod qtest;
 pub mod remains;
 
@@ -372,10 +372,11 @@ fn image(wanted: &Wanted, name: &str) -> Result<PathBuf, String> {
 const MUTANT_PREFIX: &str = "mutant:";
 
 /// The suite's own subjects, the reference first.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("reference", include_str!("../../subjects/reference.toml")),
     ("qemu", include_str!("../../subjects/qemu.toml")),
     ("null", include_str!("../../subjects/null.toml")),
+    ("kvm-floor", include_str!("../../subjects/kvm-floor.toml")),
 ];
 
 #[cfg(test)]
@@ -396,7 +397,8 @@ mod tests {
         let error = Subject::find("qmeu").err().expect("no such subject").to_string();
         assert_eq!(
             error,
-            "--subject qmeu: no such subject; choose from reference, qemu, null, mutant:NAME or give a FILE.toml"
+            "--subject qmeu: no such subject; choose from reference, qemu, null, kvm-floor, mutant:NAME or give a \
+             FILE.toml"
         );
     }
 }

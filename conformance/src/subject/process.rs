@@ -71,6 +71,11 @@ impl Process {
         })
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// How it ended, if it did.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().ok().flatten()

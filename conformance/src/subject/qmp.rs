@@ -1,6 +1,6 @@
-//! The one thing that qtest cannot do to QEMU: a system reset, over QMP.
+//! What qtest cannot do to QEMU, over QMP: a system reset, and a look at KVM's statistics.
 //!
-//! Source: QEMU Machine Protocol, "capabilities negotiation", command `system_reset`, event `RESET`.
+//! Source: QEMU Machine Protocol, "capabilities negotiation", commands `system_reset` and `query-stats`, event `RESET`.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A QMP conversation that begins with the first command.
-pub(super) struct Qmp {
+pub(crate) struct Qmp {
     listener: UnixListener,
     limit: Duration,
     stream: Option<BufReader<UnixStream>>,
@@ -16,7 +16,7 @@ pub(super) struct Qmp {
 
 impl Qmp {
     /// Listens at `path`; the subject connects at its start and waits.
-    pub(super) fn listen(path: &Path, limit: Duration) -> Result<Qmp> {
+    pub(crate) fn listen(path: &Path, limit: Duration) -> Result<Qmp> {
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
         Ok(Qmp {
@@ -27,27 +27,50 @@ impl Qmp {
     }
 
     /// Resets the system and returns when it is done.
-    pub(super) fn system_reset(&mut self) -> Result<()> {
+    pub(crate) fn system_reset(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.limit;
-        if self.stream.is_none() {
-            let (stream, _) = self.listener.accept()?;
-            stream.set_nonblocking(false)?;
-            stream.set_read_timeout(Some(self.limit))?;
-            self.stream = Some(BufReader::new(stream));
-            self.wait_for("\"QMP\"", deadline)?;
-            self.execute("qmp_capabilities")?;
-            self.wait_for("\"return\"", deadline)?;
+        self.greet(deadline)?;
+        self.execute("\"system_reset\"")?;
+        self.wait_for("\"RESET\"", deadline).map(drop)
+    }
+
+    /// How often all CPUs together have left the guest, by KVM's own statistics.
+    pub(crate) fn vcpu_exits(&mut self) -> Result<u64> {
+        let deadline = Instant::now() + self.limit;
+        self.greet(deadline)?;
+        self.execute("\"query-stats\", \"arguments\": {\"target\": \"vcpu\"}")?;
+        let answer: serde_json::Value = serde_json::from_str(&self.wait_for("\"return\"", deadline)?)?;
+        let cpus = answer["return"].as_array().into_iter().flatten();
+        let stats = cpus.flat_map(|cpu| cpu["stats"].as_array().into_iter().flatten());
+        let exits = stats.filter(|stat| stat["name"] == "exits");
+        let exits: Vec<u64> = exits.filter_map(|stat| stat["value"].as_u64()).collect();
+        if exits.is_empty() {
+            return Err(Error::other("KVM has no statistics here"));
         }
-        self.execute("system_reset")?;
-        self.wait_for("\"RESET\"", deadline)
+        Ok(exits.iter().sum())
+    }
+
+    /// Takes the subject's connection and leaves its greeting behind, once.
+    fn greet(&mut self, deadline: Instant) -> Result<()> {
+        if self.stream.is_some() {
+            return Ok(());
+        }
+        let (stream, _) = self.listener.accept()?;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(self.limit))?;
+        self.stream = Some(BufReader::new(stream));
+        self.wait_for("\"QMP\"", deadline)?;
+        self.execute("\"qmp_capabilities\"")?;
+        self.wait_for("\"return\"", deadline).map(drop)
     }
 
     fn execute(&mut self, command: &str) -> Result<()> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
-        writeln!(stream.get_mut(), "{{\"execute\": \"{command}\"}}")
+        writeln!(stream.get_mut(), "{{\"execute\": {command}}}")
     }
 
-    fn wait_for(&mut self, word: &str, deadline: Instant) -> Result<()> {
+    /// The first line with that word.
+    fn wait_for(&mut self, word: &str, deadline: Instant) -> Result<String> {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
         while Instant::now() < deadline {
             let mut line = String::new();
@@ -55,7 +78,7 @@ impl Qmp {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             if line.contains(word) {
-                return Ok(());
+                return Ok(line);
             }
             if line.contains("\"error\"") {
                 return Err(Error::other(line.trim().to_owned()));

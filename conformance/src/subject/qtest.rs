@@ -58,9 +58,9 @@ impl Adapter for QtestAdapter {
             socket: path("qtest"),
             qmp: path("qmp"),
             halt_bios: path("halt.bios"),
-            kernel: None,
             append: setup.append.unwrap_or_default().to_owned(),
             disks: disk::write_images(folder.path(), setup).map_err(start)?,
+            ..Places::default()
         };
         if setup.append.is_some() {
             let kernel = path("kernel.elf");
