@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use kvm_bindings::{
-    KVMIO, kvm_debugregs, kvm_fpu, kvm_interrupt, kvm_irq_routing, kvm_lapic_state, kvm_mp_state, kvm_msi, kvm_msrs,
-    kvm_regs, kvm_sregs, kvm_translation, kvm_vcpu_events,
+    KVMIO, kvm_debugregs, kvm_fpu, kvm_interrupt, kvm_irq_level, kvm_irq_routing, kvm_irqchip, kvm_lapic_state,
+    kvm_mp_state, kvm_msi, kvm_msrs, kvm_pit_state2, kvm_regs, kvm_sregs, kvm_translation, kvm_vcpu_events,
 };
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -27,12 +27,16 @@ fn filter(role: Role) -> Result<BpfProgram, BackendError> {
     rules.common()?;
     match role {
         Role::Main => {
-            rules.devices();
+            rules.devices()?;
             rules.main()?;
         }
         Role::Vcpu => {
-            rules.devices();
+            rules.devices()?;
             rules.vcpu()?;
+        }
+        Role::Io => {
+            rules.devices()?;
+            rules.allow(&[libc::SYS_epoll_wait, libc::SYS_epoll_pwait]);
         }
         Role::Output => rules.output()?,
     }
@@ -87,7 +91,7 @@ impl Rules {
     }
 
     /// What devices do, in whichever thread an access or a deadline brings them to work.
-    fn devices(&mut self) {
+    fn devices(&mut self) -> Result<(), BackendError> {
         let disk = [
             libc::SYS_pread64,
             libc::SYS_pwrite64,
@@ -95,23 +99,25 @@ impl Rules {
             libc::SYS_fallocate,
         ];
         self.allow(&disk);
+        // An eventfd of a notification that came without an exit, which whoever is first takes.
+        self.allow(&[libc::SYS_read]);
+        // Interrupts: messages of our IOAPIC, and lines of KVM's.
+        self.ioctl(KVM_SIGNAL_MSI())?;
+        self.ioctl(KVM_IRQ_LINE())
     }
 
     fn main(&mut self) -> Result<(), BackendError> {
-        self.allow(&[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_read]);
+        self.allow(&[libc::SYS_poll, libc::SYS_ppoll]);
         self.close()?;
         // The handler of SIGINT, SIGTERM and SIGHUP wakes the thread through a connected socket: no address.
-        self.when(libc::SYS_sendto, 4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
-        // A device's deadline may raise an interrupt.
-        self.ioctl(KVM_SIGNAL_MSI())
+        self.when(libc::SYS_sendto, 4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)
     }
 
     fn vcpu(&mut self) -> Result<(), BackendError> {
         let requests = [
             KVM_RUN(),
             KVM_INTERRUPT(),
-            // The IOAPIC's messages.
-            KVM_SIGNAL_MSI(),
+            // Which interrupts are level-triggered.
             KVM_SET_GSI_ROUTING(),
             // The report of a CPU that cannot go on.
             KVM_GET_REGS(),
@@ -126,6 +132,8 @@ impl Rules {
             KVM_SET_DEBUGREGS(),
             KVM_SET_MSRS(),
             KVM_SET_MP_STATE(),
+            KVM_SET_IRQCHIP(),
+            KVM_SET_PIT2(),
         ];
         requests.into_iter().try_for_each(|request| self.ioctl(request))
     }
@@ -172,6 +180,10 @@ impl Rules {
 
 // The requests' numbers, from the kernel's virt/kvm/api documentation; kvm-ioctls keeps its own to itself.
 ioctl_io_nr!(KVM_RUN, KVMIO, 0x80);
+ioctl_iow_nr!(KVM_IRQ_LINE, KVMIO, 0x61, kvm_irq_level);
+// Declared as if it read, by a slip that became the interface.
+ioctl_ior_nr!(KVM_SET_IRQCHIP, KVMIO, 0x63, kvm_irqchip);
+ioctl_iow_nr!(KVM_SET_PIT2, KVMIO, 0xa0, kvm_pit_state2);
 ioctl_iow_nr!(KVM_SET_GSI_ROUTING, KVMIO, 0x6a, kvm_irq_routing);
 ioctl_ior_nr!(KVM_GET_REGS, KVMIO, 0x81, kvm_regs);
 ioctl_iow_nr!(KVM_SET_REGS, KVMIO, 0x82, kvm_regs);

@@ -26,6 +26,8 @@ pub enum Role {
     Main,
     /// Runs a CPU.
     Vcpu,
+    /// Carries out what comes without an exit, and the host calls that devices leave to it.
+    Io,
     /// Writes what the guest sends to a stream of the host.
     Output,
 }
@@ -74,6 +76,7 @@ pub enum SandboxError {
 struct Filters {
     main: BpfProgram,
     vcpu: BpfProgram,
+    io: BpfProgram,
     output: BpfProgram,
 }
 
@@ -92,6 +95,7 @@ impl Sandbox {
         let filters = Filters {
             main: lists::compile(Role::Main)?,
             vcpu: lists::compile(Role::Vcpu)?,
+            io: lists::compile(Role::Io)?,
             output: lists::compile(Role::Output)?,
         };
         std::panic::set_hook(Box::new(|info| {
@@ -118,6 +122,7 @@ impl Sandbox {
         let filter = match role {
             Role::Main => &filters.main,
             Role::Vcpu => &filters.vcpu,
+            Role::Io => &filters.io,
             Role::Output => &filters.output,
         };
         if role != Role::Main {
@@ -146,6 +151,7 @@ impl Role {
         match self {
             Role::Main => "the main thread",
             Role::Vcpu => "a CPU's thread",
+            Role::Io => "the I/O thread",
             Role::Output => "an output thread",
         }
     }
