@@ -18,7 +18,7 @@ use conformance::catalog;
 use conformance::expectation::Expectations;
 use conformance::layout::Layout;
 use conformance::machine::Depth;
-use conformance::report::{Circumstances, Report, junit, markdown, terminal};
+use conformance::report::{Circumstances, Report, html, junit, markdown, tap, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::subject::mutant::MUTANTS;
 use conformance::subject::{Lane, Subject, Wanted, remains};
@@ -157,6 +157,12 @@ struct RunArguments {
     /// Write it as Markdown.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Write it as one HTML page that needs nothing beside it.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write it as TAP version 14.
+    #[arg(long, value_name = "FILE")]
+    tap: Option<PathBuf>,
     /// Print the matrix of cases and subjects.
     #[arg(long)]
     matrix: bool,
@@ -184,7 +190,9 @@ enum ListFormat {
 #[derive(Clone, Copy, ValueEnum)]
 enum ReportFormat {
     Md,
+    Html,
     Junit,
+    Tap,
     Matrix,
     Summary,
 }
@@ -420,6 +428,8 @@ fn report(file: &Path, format: ReportFormat) -> Result<(), End> {
     let report = Report::parse(&text).map_err(usage)?;
     match format {
         ReportFormat::Md => out(&markdown::render(&report)),
+        ReportFormat::Html => out(&html::render(&report)),
+        ReportFormat::Tap => out(&tap::render(&report)),
         ReportFormat::Junit => out(&junit::render(&report).map_err(usage)?),
         ReportFormat::Matrix => out(&terminal::matrix(&report)),
         ReportFormat::Summary => out(&terminal::summary(&report)),
@@ -547,8 +557,16 @@ fn check_way(way: &str, subjects: &[(Subject, Expectations)]) -> Result<(), End>
     Err(End::new(End::USAGE, format!("--accel {way}: no such way; {choice}")))
 }
 
-fn report_files(arguments: &RunArguments) -> [Option<&Path>; 3] {
-    [&arguments.report, &arguments.junit, &arguments.markdown].map(|file| file.as_deref())
+fn report_files(arguments: &RunArguments) -> [Option<&Path>; 5] {
+    let RunArguments {
+        report,
+        junit,
+        markdown,
+        html,
+        tap,
+        ..
+    } = arguments;
+    [report, junit, markdown, html, tap].map(|file| file.as_deref())
 }
 
 /// Whether a report can be written there; what the file holds stays as it is.
@@ -570,6 +588,8 @@ fn write_files(arguments: &RunArguments, report: &Report) -> Result<(), End> {
         Ok(report.to_json()),
         junit::render(report),
         Ok(markdown::render(report)),
+        Ok(html::render(report)),
+        Ok(tap::render(report)),
     ];
     let mut problems = Vec::new();
     for (file, text) in report_files(arguments).into_iter().zip(texts) {

@@ -26,7 +26,7 @@ enum From {
     Hand(&'static str),
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 7] = [
     Tool {
         name: "C++ compiler",
         unlocks: "building libFuzzer for `cargo xtask fuzz run`",
@@ -69,6 +69,12 @@ const TOOLS: [Tool; 6] = [
         unlocks: "`cargo xtask fuzz run`",
         find: || shell::first_line("cargo", &["fuzz", "--version"]),
         from: From::Cargo("cargo-fuzz"),
+    },
+    Tool {
+        name: "chromium",
+        unlocks: "the test that looks at the HTML report in a browser",
+        find: || shell::first_line("chromium", &["--version"]),
+        from: From::Apt(&["chromium"]),
     },
     Tool {
         name: "git",

@@ -1,7 +1,9 @@
 //! What a run was and what came of it: one structure, written as JSON, rendered as everything else.
 
+pub mod html;
 pub mod junit;
 pub mod markdown;
+pub mod tap;
 pub mod terminal;
 
 use std::collections::BTreeMap;

@@ -151,3 +151,40 @@ fn junit_fails_what_is_unexpected_and_skips_what_is_known() {
     assert_eq!(xml.matches("<skipped").count(), 2, "{xml}");
     assert_eq!(xml.matches("<failure").count(), 1, "{xml}");
 }
+
+#[test]
+fn page_escapes_foreign_text_and_names_what_failed() {
+    let mut report = sample();
+    report.results[1].mismatches[0].got = "<script>alert(1)</script>".to_owned();
+    let page = html::render(&report);
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+    assert!(page.contains("1 passed, 1 failed, 2 skipped"), "{page}");
+    assert!(page.contains("href=\"#case/a/fails/so\""), "{page}");
+    assert!(page.contains("It is old."), "{page}");
+    assert!(
+        !page.contains("http-equiv") && !page.contains("src="),
+        "nothing beside the page: {page}"
+    );
+}
+
+#[test]
+fn tap_has_a_point_for_each_result_with_todo_skip_and_diagnostics() {
+    let mut report = sample();
+    report.problems.push("a # problem".to_owned());
+    let text = tap::render(&report);
+    let lane = "qemu/wire.paused/qemu-7.2";
+    for line in [
+        "TAP version 14",
+        "1..5",
+        &format!("ok 1 - {lane} a/passes/so"),
+        &format!("not ok 2 - {lane} a/fails/so"),
+        "  ---",
+        "      got: \"0xff\"",
+        "  ...",
+        &format!("not ok 3 - {lane} a/known/so # TODO It is old."),
+        &format!("ok 4 - {lane} a/unsupported/so # SKIP unsupported: subject lacks capability clock"),
+        "not ok 5 - a \\# problem",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line}\n{text}");
+    }
+}
