@@ -275,10 +275,10 @@ fn run_guests(arguments: &GuestArgs) -> Result<bool, String> {
     print(&summary.text(seconds))?;
     for (index, finding) in &summary.findings {
         let (seed, setup) = (campaign.seed, guest::setup_of(*index).name);
+        let again = format!("cargo xtask fuzz guest --seed {seed} --only {index}");
+        let finding = finding.trim_end();
         print(&format!(
-            "guest: finding in program {index} (set-up {setup}): {}\n  see it again: cargo xtask fuzz guest --seed {seed} \
-             --only {index}\n",
-            finding.trim_end()
+            "guest: finding in program {index} (set-up {setup}): {finding}\n  see it again: {again}\n"
         ))?;
     }
     Ok(summary.findings.is_empty())

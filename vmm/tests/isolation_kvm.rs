@@ -188,7 +188,7 @@ fn entropy_of_four_gigabytes_again_and_again_costs_no_memory_and_a_signal_ends_i
         code.extend(store(ring + 16 * index + 12, 2));
     }
     for index in 0..4 {
-        code.extend(store(ring + 0x1004 + 4 * index, (2 * index + 1) << 16 | 2 * index));
+        code.extend(store(ring + 0x1004 + 4 * index, ((2 * index + 1) << 16) | (2 * index)));
     }
     code.extend(set_up_queue(ring));
     code.extend(store(ring + 0x1000, 8 << 16));
@@ -341,6 +341,10 @@ impl Running {
         self.until("the end after SIGTERM", Running::has_ended);
         // How long draining into a blocked standard output may take is the VMM's to say.
         let took = begin.elapsed();
+        eprintln!(
+            "ended {took:?} after SIGTERM, peak {peak_kib} KiB of {} KiB of RAM",
+            self.ram_kib
+        );
         assert!(took < END_LIMIT, "{took:?}");
         let output = self.end();
         let stderr = text(&output.stderr);

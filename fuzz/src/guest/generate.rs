@@ -339,7 +339,7 @@ impl Maker<'_> {
         // With this alignment the available ring of a small queue follows its table; the driver's other one fits too.
         let alignment = self.pick(&[4096, 4096, 0x2000, 4, 0]);
         self.store(transport + 0x3c, alignment);
-        let frame = if page == 0 { table >> 12 } else { table / page };
+        let frame = table.checked_div(page).unwrap_or(table >> 12);
         self.store(transport + 0x40, frame);
         // A copy of the ring where a queue of 8 has it.
         let ring = vec![0, 0, 1, 0, 0, 0, 0, 0];
