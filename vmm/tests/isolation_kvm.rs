@@ -192,8 +192,8 @@ fn entropy_of_four_gigabytes_again_and_again_costs_no_memory_and_a_signal_ends_i
     }
     code.extend(set_up_queue(ring));
     code.extend(store(ring + 0x1000, 8 << 16));
-    code.extend(mark());
     let again = [
+        mark(),
         store(TRANSPORT + 0x50, 0),
         // Starts the device anew: its ring is broken, or empty.
         store(TRANSPORT + 0x70, 0),
@@ -204,7 +204,7 @@ fn entropy_of_four_gigabytes_again_and_again_costs_no_memory_and_a_signal_ends_i
     let Some(mut running) = Running::start(&[&code], &arguments) else {
         return;
     };
-    running.wait_for_mark();
+    running.wait_for_marks(100);
     running.ends_by_signal();
 }
 
@@ -219,7 +219,6 @@ fn firmware_dma_of_four_gigabytes_again_and_again_leaves_the_vmm_in_command() {
     code.extend(store(descriptor + 8, 0));
     // From 4 MiB on: this code stays.
     code.extend(store(descriptor + 12, 0x0040_0000_u32.swap_bytes()));
-    code.extend(mark());
     code.extend(repeat(
         &[
             // mov eax, SEEN big-endian; mov dx, 0x518; out dx, eax
@@ -227,13 +226,15 @@ fn firmware_dma_of_four_gigabytes_again_and_again_leaves_the_vmm_in_command() {
             &descriptor.swap_bytes().to_le_bytes(),
             &[0x66, 0xba, 0x18, 0x05, 0xef],
             &store(descriptor, 0x0a00_00ff_u32),
+            &mark(),
         ]
         .concat(),
     ));
-    let Some(mut running) = Running::start_with_ram(&[&code], &["--serial", "null"], 1 << 10) else {
+    let Some(mut running) = Running::start_with_ram(&[&code], &["--serial", "null"], 2 << 10) else {
         return;
     };
-    running.wait_for_mark();
+    // The second one is then under way.
+    running.wait_for_marks(1);
     running.ends_by_signal();
 }
 
@@ -324,8 +325,13 @@ impl Running {
     }
 
     fn wait_for_mark(&mut self) {
-        self.until("the guest's mark", |running| {
-            fs::read_to_string(running.folder.join("marks")).is_ok_and(|marks| marks.contains("\"mark\""))
+        self.wait_for_marks(1);
+    }
+
+    fn wait_for_marks(&mut self, count: usize) {
+        self.until("the guest's marks", |running| {
+            let marks = fs::read_to_string(running.folder.join("marks"));
+            marks.is_ok_and(|marks| count <= marks.matches("\"mark\"").count())
         });
     }
 
