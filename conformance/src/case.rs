@@ -59,14 +59,24 @@ pub enum Feature {
     FwCfg,
     /// 16550A at 0x3f8.
     Serial,
+    /// The serial port's line stays up while its interrupt is pending: cases of other chips drive their input with it.
+    SerialLine,
     /// 8259 pair.
     Pic,
     /// 8254.
     Pit,
     /// IOAPIC.
     Ioapic,
+    /// 8042 keyboard controller.
+    I8042,
+    /// A firmware ROM below 4 GiB.
+    Firmware,
     /// virtio-mmio transports.
     VirtioMmio,
+    /// Every transport is there, with a device or without; a device takes the highest free one.
+    AllTransports,
+    /// There is a transport for each device and no other, in the order of the devices.
+    TransportEach,
     /// Legacy (version 1) transports can be had.
     VirtioLegacy,
     /// Modern (version 2) transports can be had.
@@ -92,7 +102,8 @@ pub struct Setup {
     pub options: &'static [(&'static str, &'static str)],
     /// Transports are version 2; `false` is version 1.
     pub modern: bool,
-    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`.
+    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`, `virtio-net`, `virtio-console`, and
+    /// after those `isa-debug-exit` at port 0xf4 and `isa-debugcon` at port 0x402.
     pub devices: &'static [&'static str],
     /// CPUs present.
     pub cpus: u16,
@@ -100,6 +111,8 @@ pub struct Setup {
     pub cpus_max: u16,
     /// Starts with a kernel and this user command line.
     pub append: Option<&'static str>,
+    /// That kernel is a bzImage; `false` is an ELF file with a PVH note. Depths that start our own images lack it.
+    pub bz_image: bool,
     /// What the RTC shows at power-on, UTC.
     pub rtc_base: &'static str,
 }
@@ -115,6 +128,7 @@ impl Setup {
         cpus: 1,
         cpus_max: 1,
         append: None,
+        bz_image: false,
         rtc_base: "2020-02-28T23:59:50",
     };
 

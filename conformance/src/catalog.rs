@@ -1,5 +1,7 @@
 //! All cases, found by id and selected by pattern.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::case::{Body, Case};
@@ -20,6 +22,16 @@ pub fn matches(pattern: &str, id: &str) -> bool {
     let prefix = pattern.strip_suffix('/').unwrap_or(pattern);
     id.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The area of a case: its id up to the first `/`.
+pub fn area(case: &Case) -> &'static str {
+    case.id.split_once('/').map_or(case.id, |(area, _)| area)
+}
+
+/// All areas, sorted.
+pub fn areas() -> BTreeSet<&'static str> {
+    all().map(area).collect()
 }
 
 /// The nearest thing there is to an id or pattern that selects nothing: ids that share its words.

@@ -71,10 +71,15 @@ macro_rules! clauses {
     };
 }
 
+pub mod firecracker;
 pub mod fw_cfg;
+pub mod i8042;
 pub mod i82093aa;
+pub mod i8254;
+pub mod i8259a;
 pub mod mc146818;
 pub mod microvm;
+pub mod mp;
 pub mod ns16550;
 pub mod pvh;
 pub mod sdm;
@@ -87,7 +92,12 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     mc146818::ALL,
     ns16550::ALL,
     i82093aa::ALL,
+    i8259a::ALL,
+    i8254::ALL,
+    i8042::ALL,
     virtio::ALL,
     pvh::ALL,
     sdm::ALL,
+    mp::ALL,
+    firecracker::ALL,
 ];

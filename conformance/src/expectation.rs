@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::case::{Body, Case};
+use crate::case::Case;
 use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::Depth;
@@ -31,8 +31,8 @@ pub struct Expectations {
 pub struct Entry {
     /// A pattern of [`catalog::matches`]; an entry with an exact id goes before one with a pattern.
     pub case: String,
-    /// Only at this depth.
-    pub depth: Option<Depth>,
+    /// Only at these depths; empty means all.
+    pub depths: Vec<Depth>,
     /// Only as this profile.
     pub profile: Option<String>,
     /// Only when started this way.
@@ -143,12 +143,9 @@ impl Expectations {
                 problems.push(format!("{place} matches no case; remove it"));
                 continue;
             }
-            // A body for accesses never runs at depth guest, nor a resident image's at another.
-            let runs_at =
-                |case: &Case, depth: Depth| matches!(case.body, Body::Guest { .. }) == (depth == Depth::Guest);
             let named = || catalog::all().filter(|case| catalog::matches(&entry.case, case.id));
             let mut lanes = plan.lanes.iter().filter(|lane| lane.subject == subject);
-            let lane_ran = lanes.any(|lane| entry.covers_lane(lane) && named().any(|case| runs_at(case, lane.depth)));
+            let lane_ran = lanes.any(|lane| entry.covers_lane(lane) && named().any(|case| lane.takes(case)));
             let matched = results
                 .iter()
                 .any(|result| entry.covers(result, &plan.lanes[result.lane]));
@@ -168,7 +165,7 @@ impl Entry {
     pub fn new(case: &str, verdicts: &[Verdict], reason: &str) -> Entry {
         Entry {
             case: case.to_owned(),
-            depth: None,
+            depths: Vec::new(),
             profile: None,
             way: None,
             verdicts: verdicts.to_vec(),
@@ -182,7 +179,7 @@ impl Entry {
     }
 
     fn covers_lane(&self, lane: &Lane) -> bool {
-        self.depth.is_none_or(|depth| depth == lane.depth)
+        (self.depths.is_empty() || self.depths.contains(&lane.depth))
             && self
                 .profile
                 .as_ref()
@@ -207,7 +204,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct RawEntry {
     case: String,
-    depth: Option<String>,
+    depth: Option<OneOrMore>,
     profile: Option<String>,
     way: Option<String>,
     verdict: OneOrMore,
@@ -222,19 +219,24 @@ enum OneOrMore {
     More(Vec<String>),
 }
 
-impl RawEntry {
-    fn check(&self) -> Result<Entry, String> {
-        let depth = match &self.depth {
-            None => None,
-            Some(word) => {
-                let depth = Depth::ALL.into_iter().find(|depth| depth.word() == word);
-                Some(depth.ok_or_else(|| format!("depth '{word}' is none of bus, wire, cpu, guest"))?)
-            }
-        };
-        let words = match &self.verdict {
+impl OneOrMore {
+    fn words(&self) -> &[String] {
+        match self {
             OneOrMore::One(word) => std::slice::from_ref(word),
             OneOrMore::More(words) => words,
+        }
+    }
+}
+
+impl RawEntry {
+    fn check(&self) -> Result<Entry, String> {
+        let depth = |word: &String| {
+            let depth = Depth::ALL.into_iter().find(|depth| depth.word() == word);
+            depth.ok_or_else(|| format!("depth '{word}' is none of bus, wire, cpu, guest"))
         };
+        let depths = self.depth.as_ref().map(OneOrMore::words).unwrap_or_default();
+        let depths: Vec<Depth> = depths.iter().map(depth).collect::<Result<_, _>>()?;
+        let words = self.verdict.words();
         if let Some(profile) = &self.profile
             && Layout::by_name(profile).is_none()
         {
@@ -258,7 +260,7 @@ impl RawEntry {
         }
         Ok(Entry {
             case: self.case.clone(),
-            depth,
+            depths,
             profile: self.profile.clone(),
             way: self.way.clone(),
             verdicts,

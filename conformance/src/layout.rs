@@ -1,9 +1,13 @@
 //! What a profile promises, transcribed from the documents: the addresses and presences that bodies use.
 //!
-//! Source: the machine model as first specified (QEMU 4.2.0) and QEMU 7.2's `-M microvm,acpi=off`. These numbers are
-//! the suite's own; nothing here comes from the implementation.
+//! Source: the machine model as first specified (QEMU 4.2.0) and QEMU 7.2's `-M microvm,acpi=off`; for `rust-vmm`
+//! Firecracker's `src/arch/src/x86_64/mod.rs` and `layout.rs` (768 MiB left out below 4 GiB, interrupts 5 to 23) and
+//! `src/vmm/src/device_manager/mmio.rs` and `legacy.rs` (4 KiB a transport, no RTC, no fw_cfg, an i8042). These numbers
+//! are the suite's own; nothing here comes from the implementation.
 
-use crate::case::Feature;
+use std::ops::Range;
+
+use crate::case::{Feature, Setup};
 
 /// The published facts of one profile.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct Layout {
     pub virtio_count: u8,
     /// GSI of transport 0; transport i has this plus i.
     pub virtio_gsi: u8,
+    /// The size of a transport in the word that the command line announces it by.
+    pub virtio_cmdline_size: &'static str,
     /// RAM of fewer bytes stays whole below 4 GiB.
     pub ram_whole_below_bytes: u64,
     /// Bytes below 4 GiB once RAM is split.
@@ -28,7 +34,7 @@ pub struct Layout {
 
 impl Layout {
     /// All profiles, the default first.
-    pub const ALL: [&'static Layout; 2] = [&MICROVM_2019, &QEMU_7_2];
+    pub const ALL: [&'static Layout; 3] = [&MICROVM_2019, &QEMU_7_2, &RUST_VMM];
 
     /// The profile of that name.
     pub fn by_name(name: &str) -> Option<&'static Layout> {
@@ -38,6 +44,37 @@ impl Layout {
     /// Whether the machine has a part.
     pub fn has(&self, feature: Feature) -> bool {
         self.features.contains(&feature)
+    }
+
+    /// Whether the machine has the part that a machine option is about; one about an absent part says nothing.
+    pub fn takes_option(&self, option: &str) -> bool {
+        match option {
+            "pic" => self.has(Feature::Pic),
+            "pit" => self.has(Feature::Pit),
+            "rtc" => self.has(Feature::Rtc),
+            "isa-serial" => self.has(Feature::Serial),
+            "x-option-roms" => self.has(Feature::FwCfg),
+            _ => true,
+        }
+    }
+
+    /// Whether transports are version 2 in a set-up: a machine that cannot be had with version 1 is not asked for it.
+    pub fn is_modern(&self, setup: &Setup) -> bool {
+        setup.modern || !self.has(Feature::VirtioLegacy)
+    }
+
+    /// Index of the transport that a device gets by the machine's rule, from its number in the set-up.
+    pub fn transport_of_device(&self, number: u8) -> u8 {
+        if self.has(Feature::TransportEach) {
+            number
+        } else {
+            self.virtio_count - 1 - number
+        }
+    }
+
+    /// Ports of the keyboard controller, from data to status; none without one.
+    pub fn keyboard_ports(&self) -> Range<u16> {
+        if self.has(Feature::I8042) { 0x60..0x65 } else { 0..0 }
     }
 
     /// Address of a transport's register block.
@@ -82,16 +119,20 @@ pub static MICROVM_2019: Layout = Layout {
     virtio_stride_bytes: 0x200,
     virtio_count: 8,
     virtio_gsi: 5,
+    virtio_cmdline_size: "512",
     ram_whole_below_bytes: 0xb000_0000,
     ram_low_bytes: 0x8000_0000,
     features: &[
         Feature::Rtc,
         Feature::FwCfg,
         Feature::Serial,
+        Feature::SerialLine,
         Feature::Pic,
         Feature::Pit,
         Feature::Ioapic,
+        Feature::Firmware,
         Feature::VirtioMmio,
+        Feature::AllTransports,
         Feature::VirtioLegacy,
         Feature::VirtioModern,
         Feature::MaxRamBelow4g,
@@ -107,19 +148,46 @@ pub static QEMU_7_2: Layout = Layout {
     virtio_stride_bytes: 0x200,
     virtio_count: 8,
     virtio_gsi: 5,
+    virtio_cmdline_size: "512",
     ram_whole_below_bytes: 0xc000_0001,
     ram_low_bytes: 0xc000_0000,
     features: &[
         Feature::Rtc,
         Feature::FwCfg,
         Feature::Serial,
+        Feature::SerialLine,
         Feature::Pic,
         Feature::Pit,
         Feature::Ioapic,
+        Feature::Firmware,
         Feature::VirtioMmio,
+        Feature::AllTransports,
         Feature::VirtioLegacy,
         Feature::VirtioModern,
         Feature::Fdt,
+        Feature::AutoCmdline,
+    ],
+};
+
+/// Firecracker's machine without PCI, with vm-superio's serial port and keyboard controller.
+pub static RUST_VMM: Layout = Layout {
+    profile: "rust-vmm",
+    virtio_base: 0xd000_0000,
+    virtio_stride_bytes: 0x1000,
+    virtio_count: 19,
+    virtio_gsi: 5,
+    virtio_cmdline_size: "4K",
+    ram_whole_below_bytes: 0xd000_0001,
+    ram_low_bytes: 0xd000_0000,
+    features: &[
+        Feature::Serial,
+        Feature::Pic,
+        Feature::Pit,
+        Feature::Ioapic,
+        Feature::I8042,
+        Feature::VirtioMmio,
+        Feature::TransportEach,
+        Feature::VirtioModern,
         Feature::AutoCmdline,
     ],
 };

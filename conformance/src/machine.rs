@@ -273,9 +273,11 @@ impl Caps {
     pub const FROZEN: Caps = Caps(1 << 8);
     /// A firmware of 64 KiB or more lies in memory.
     pub const FIRMWARE: Caps = Caps(1 << 9);
+    /// Time passes: by itself, or when it is advanced. A subject has this unless it is frozen without a clock.
+    pub const TIME: Caps = Caps(1 << 10);
 
     /// All named capabilities.
-    pub const NAMED: [(&'static str, Caps); 10] = [
+    pub const NAMED: [(&'static str, Caps); 11] = [
         ("clock", Caps::CLOCK),
         ("lines", Caps::LINES),
         ("string-io", Caps::STRING_IO),
@@ -286,6 +288,7 @@ impl Caps {
         ("queues", Caps::QUEUES),
         ("frozen", Caps::FROZEN),
         ("firmware", Caps::FIRMWARE),
+        ("time", Caps::TIME),
     ];
 
     /// Both sets together.

@@ -21,7 +21,11 @@ use tempfile::TempDir;
 #[case::limit(&["run", "--case-limit-ms", "0"], 2, "0 is not in 1..=3600000")]
 #[case::seed(&["run", "--shuffle=x"], 2, "invalid value 'x' for '--shuffle[=<SEED>]'")]
 #[case::both(&["run", "--expectations", "empty", "--no-expectations"], 2, "cannot be used with '--no-expectations'")]
-#[case::way(&["run", "--accel", "nope"], 2, "--accel nope: no such way; choose from kvm")]
+#[case::way(
+    &["run", "--accel", "nope"],
+    2,
+    "--accel nope: no such way; choose from kvm, kvm-ioeventfd, kvm-irqchip-on"
+)]
 #[case::images(&["run", "--images", "missing"], 2, "--images missing: no such folder; cargo xtask guest-images builds")]
 #[case::empty_filter(&["run", "--filter", ""], 4, "nothing selected: no case matches ''")]
 #[case::empty_part(&["run", "--filter", "rtc", "--partition", "999/999"], 4, "nothing selected")]

@@ -1,16 +1,18 @@
 //! Each planted bug is caught by the case that claims it, and the machine without it passes that case.
 
 use conformance::catalog;
+use conformance::layout::Layout;
 use conformance::machine::Depth;
 use conformance::runner::{Options, Unit, run_unit};
 use conformance::subject::mutant::MUTANTS;
 use conformance::subject::{Lane, Subject, Wanted};
 use conformance::verdict::Verdict;
 
-fn bus_lane(subject: &str) -> Lane {
+fn bus_lane(subject: &str, profiles: &[&'static Layout]) -> Lane {
     let subject = Subject::find(subject).expect("the suite's own subject");
     let wanted = Wanted {
         depths: vec![Depth::Bus],
+        profiles: profiles.to_vec(),
         ..Wanted::default()
     };
     let lanes = subject.lanes(&wanted).expect("it has lanes");
@@ -19,7 +21,6 @@ fn bus_lane(subject: &str) -> Lane {
 
 #[test]
 fn each_bug_is_caught_by_its_case() {
-    let healthy = bus_lane("reference");
     let mut problems = Vec::new();
     for mutant in MUTANTS {
         let Some(case) = catalog::by_id(mutant.case) else {
@@ -27,10 +28,12 @@ fn each_bug_is_caught_by_its_case() {
             continue;
         };
         let unit = Unit { case, lane: 0 };
-        let ill = bus_lane(&format!("mutant:{}", mutant.name));
+        let ill = bus_lane(&format!("mutant:{}", mutant.name), &[]);
+        let healthy = bus_lane("reference", &[ill.layout]);
         let caught = run_unit(&unit, &ill, &Options::default()).verdict;
-        if caught != Verdict::Fail {
-            problems.push(format!("{}: {} gave {caught}, not fail", mutant.name, mutant.case));
+        let want = mutant.caught();
+        if caught != want {
+            problems.push(format!("{}: {} gave {caught}, not {want}", mutant.name, mutant.case));
         }
         let without = run_unit(&unit, &healthy, &Options::default()).verdict;
         if without != Verdict::Pass {

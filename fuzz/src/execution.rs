@@ -383,8 +383,15 @@ impl Digest {
                 Event::DebugOut(byte) => self.word(u64::from(byte)),
                 Event::DebugExit { value } => self.word(u64::from(value)),
                 Event::BootMark { mark } => self.word(u64::from(mark)),
+                Event::Reset => self.word(0),
                 Event::Msi { address, data } => self.word(address ^ u64::from(data) << 32),
                 Event::Intr { level } => self.word(u64::from(level)),
+                Event::VirtioOut => {
+                    for (transport, data) in machine.take_output() {
+                        self.word(u64::from(transport));
+                        self.bytes(&data);
+                    }
+                }
             }
         }
     }

@@ -150,7 +150,11 @@ fn check_code(elf: &ElfFile64<'_>, offences: &mut Vec<Offence>) -> usize {
             offences.push(Offence::File(std::format!("section {name} cannot be read")));
             continue;
         };
-        let bitness = if name == SECTION_32 { 32 } else { 64 };
+        let bitness = match name {
+            SECTION_16 => 16,
+            SECTION_32 => 32,
+            _ => 64,
+        };
         // Functions by address; of several names for one address, the longest extent.
         let mut functions: BTreeMap<u64, (u64, &str)> = BTreeMap::new();
         for symbol in elf.symbols() {
@@ -254,6 +258,9 @@ const KNOWN: &[CpuidFeature] = &[
 ];
 
 const LOAD_ADDRESS: u64 = 0x10_0000;
+
+/// The only section of 16-bit code.
+const SECTION_16: &str = ".text16";
 
 /// The only section of 32-bit code.
 const SECTION_32: &str = ".text32";

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,16 +14,21 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::board::BuildError;
-use crate::board::config::{BOOT_MARK_PORT, Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
+use crate::board::config::{
+    BOOT_MARK_PORT, Blob, Config, ConsoleTo, DeviceConfig, DeviceKind, DiskConfig, KernelIrqchip, NetworkConfig,
+    NetworkTo, OnOffAuto, round_ram,
+};
 use crate::board::profile::Profile;
+use crate::boot::firmware;
 use crate::chip::debug_console;
 use crate::host::disk::HostDisk;
 use crate::host::options::{DebugConsoleTo, RtcClock, RunOptions, SerialTo};
 use crate::host::privileges::User;
+use crate::virtio::Peer;
 
 mod values;
 
-use values::{Pairs, parse_date_time, parse_decimal, parse_number, parse_size};
+use values::{Pairs, parse_date_time, parse_decimal, parse_mac, parse_number, parse_size};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -48,8 +54,8 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct MachineArgs {
     /// Machine and its options: profile=P, pic|pit|rtc=on|off|auto,
-    /// isa-serial|x-option-roms|auto-kernel-cmdline=on|off, kernel-irqchip=split, max-ram-below-4g=SIZE,
-    /// virtio-mmio=modern|legacy.
+    /// isa-serial|x-option-roms|auto-kernel-cmdline=on|off, kernel-irqchip=split|on, max-ram-below-4g=SIZE,
+    /// virtio-mmio=modern|legacy, ioeventfd=on|off.
     #[arg(long, value_name = "microvm[,OPTION=VALUE]...")]
     pub machine: Option<String>,
     /// RAM; a bare number is MiB. Rounded up to 8 KiB [default: 128M].
@@ -82,8 +88,10 @@ pub struct MachineArgs {
     /// linuxboot_dma.bin is what starts the kernel, for a firmware that needs it.
     #[arg(long, value_name = "FILE")]
     pub option_rom: Vec<PathBuf>,
-    /// virtio device; the first goes to the last transport: virtio-rng or virtio-blk,file=FILE[,readonly=on], each
-    /// [,bus=virtio-mmio-bus.N].
+    /// virtio device; the first goes to the last transport: virtio-rng, virtio-blk,file=FILE[,readonly=on],
+    /// virtio-net[,tap=INTERFACE|loopback=on][,mac=ADDRESS] or
+    /// virtio-console[,to=stdio|null|file:FILE|unix:SOCKET|loopback=on], each [,bus=virtio-mmio-bus.N]. A network or
+    /// console that is connected to nothing is there, and what it sends vanishes.
     #[arg(long, value_name = "KIND[,OPTION=VALUE]...")]
     pub device: Vec<String>,
     /// Port whose written value ends the VMM with status (value << 1) | 1, as QEMU's isa-debug-exit.
@@ -308,8 +316,17 @@ impl RunArgs {
         }
         let debug_console = self.debug_console.as_deref().map(debug_console_to).transpose()?;
         config.debug_console = debug_console.is_some().then_some(debug_console::PORT);
+        let serial = serial_to(&self.serial)?;
+        let is_stdio = |device: &&DeviceConfig| matches!(device.kind, DeviceKind::Console(ConsoleTo::Stdio));
+        if 1 < config.devices.iter().filter(is_stdio).count() + usize::from(serial == SerialTo::Stdio) {
+            return Err(CliError::Usage(
+                "--device virtio-console,to=stdio: standard input has a reader already; add --serial null or choose \
+                 another peer"
+                    .into(),
+            ));
+        }
         let options = RunOptions {
-            serial: serial_to(&self.serial)?,
+            serial,
             debug_console,
             no_reboot: self.no_reboot,
             boot_marks: self.boot_marks.clone(),
@@ -328,6 +345,12 @@ impl QtestArgs {
     /// [`CliError`] naming option, value and fix.
     pub fn parse(&self) -> Result<(Config, Option<QtestSocket>), CliError> {
         let config = self.machine.config_without_host("qtest")?;
+        if let Some(device) = config.devices.iter().find(|device| device.kind.peer() == Peer::Host) {
+            return Err(CliError::Usage(format!(
+                "--device {}: qtest has no host side to connect it to; write loopback=on instead",
+                device.kind
+            )));
+        }
         let socket = self.socket.as_deref().map(qtest_socket).transpose()?;
         Ok((config, socket))
     }
@@ -375,6 +398,10 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
             let fix = "the machine is `microvm`, options are OPTION=VALUE";
             return Err(CliError::Usage(format!("--machine: '{key}' is not understood: {fix}")));
         };
+        if !profile.has_option(key) {
+            let fix = format!("is not an option of profile {}; drop it", profile.name);
+            return Err(machine.bad(key, value, &fix));
+        }
         match key {
             "type" if value == "microvm" => {}
             "type" => return Err(machine.bad(key, value, "is microvm")),
@@ -386,23 +413,22 @@ fn machine_config(machine: &Pairs) -> Result<Config, CliError> {
             "x-option-roms" => config.x_option_roms = machine.on_off(key, value)?,
             "auto-kernel-cmdline" => config.auto_kernel_cmdline = machine.on_off(key, value)?,
             "kernel-irqchip" | "kernel_irqchip" => match value {
-                "split" => {}
-                "on" => {
-                    return Err(machine.bad(key, value, "is not offered yet; write kernel-irqchip=split or drop it"));
+                "split" => config.kernel_irqchip = KernelIrqchip::Split,
+                "on" => config.kernel_irqchip = KernelIrqchip::On,
+                "off" => {
+                    let fix = "is split or on: this VMM has no local APIC of its own and takes KVM's";
+                    return Err(machine.bad(key, value, fix));
                 }
                 _ => return Err(machine.bad(key, value, "is split or on")),
             },
             "max-ram-below-4g" => {
-                if !profile.ram_split.has_limit {
-                    let fix = format!("is not an option of profile {}; drop it", profile.name);
-                    return Err(machine.bad(key, value, &fix));
-                }
                 let bytes = parse_size(value, 1).map_err(|fix| machine.bad(key, value, &fix))?;
                 if crate::board::ram::HIGH_BASE < bytes {
                     return Err(machine.bad(key, value, "expects a size less than or equal to 4G"));
                 }
                 config.max_ram_below_4g = Some(bytes);
             }
+            "ioeventfd" => config.ioeventfd = machine.on_off(key, value)?,
             "virtio-mmio" => {
                 config.virtio_modern = match value {
                     "modern" => true,
@@ -491,25 +517,37 @@ fn rtc_config(rtc: &Pairs, default: RtcDefault, config: &mut Config) -> Result<R
 fn device_config(text: &str) -> Result<DeviceConfig, CliError> {
     let pairs = Pairs::parse("--device", text)?;
     let mut pairs_left = pairs.iter();
-    let name = match pairs_left.next() {
-        Some((name @ ("virtio-rng" | "virtio-blk"), None)) => name,
-        Some((name @ ("virtio-net" | "virtio-console"), None)) => {
-            return Err(CliError::Usage(format!(
-                "--device '{name}': this device is not offered yet; there are virtio-rng and virtio-blk"
-            )));
-        }
-        _ => {
-            return Err(CliError::Usage(format!(
-                "--device '{text}': unknown device; there are virtio-rng and virtio-blk"
-            )));
-        }
+    let Some((name, options)) = pairs_left
+        .next()
+        .and_then(|(name, value)| DEVICES.into_iter().find(|(known, _)| *known == name && value.is_none()))
+    else {
+        let names = DEVICES.map(|(name, _)| name).join(", ");
+        return Err(CliError::Usage(format!(
+            "--device '{text}': unknown device; there are {names}"
+        )));
     };
-    let (mut transport, mut file, mut read_only) = (None, None, false);
+    let mut transport = None;
+    let (mut file, mut read_only) = (None, false);
+    let (mut mac, mut tap, mut to, mut loopback) = (None, None, None, false);
     for (key, value) in pairs_left {
-        match (key, value) {
-            ("file", Some(path)) if name == "virtio-blk" => file = Some(path),
-            ("readonly", Some(value)) if name == "virtio-blk" => read_only = pairs.on_off(key, value)?,
-            ("bus", Some(name)) => {
+        match (name, key, value) {
+            (BLK, "file", Some(path)) => file = Some(path),
+            (BLK, "readonly", Some(value)) => read_only = pairs.on_off(key, value)?,
+            (NET, "mac", Some(value)) => {
+                let address = parse_mac(value).ok_or_else(|| pairs.bad(key, value, "is such as 52:54:00:12:34:56"))?;
+                mac = Some(address);
+            }
+            (NET, "tap", Some(name)) => {
+                let fits = (1..=INTERFACE_NAME_BYTES_MAX).contains(&name.len()) && !name.contains(['/', '\0']);
+                tap = Some(name).filter(|_| fits);
+                tap.ok_or_else(|| pairs.bad(key, name, "is a network interface's name, of 1 to 15 bytes"))?;
+            }
+            (CONSOLE, "to", Some(value)) => {
+                let fix = "is stdio, null, file:FILE or unix:SOCKET";
+                to = Some(console_to(value).ok_or_else(|| pairs.bad(key, value, fix))?);
+            }
+            (NET | CONSOLE, "loopback", Some(value)) => loopback = pairs.on_off(key, value)?,
+            (_, "bus", Some(name)) => {
                 let index = name
                     .strip_prefix("virtio-mmio-bus.")
                     .and_then(parse_decimal)
@@ -517,26 +555,48 @@ fn device_config(text: &str) -> Result<DeviceConfig, CliError> {
                 transport = Some(index.ok_or_else(|| pairs.bad("bus", name, "is virtio-mmio-bus.N"))?);
             }
             _ => {
-                let options = match name {
-                    "virtio-blk" => "there are file=FILE, readonly=on|off and bus=virtio-mmio-bus.N",
-                    _ => "there is bus=virtio-mmio-bus.N",
-                };
                 return Err(CliError::Usage(format!(
                     "--device '{text}': '{key}' is not understood; {options}"
                 )));
             }
         }
     }
-    let kind = match (name, file) {
-        ("virtio-blk", Some(path)) => DeviceKind::Blk(disk(path, read_only)?),
-        ("virtio-blk", None) => {
-            return Err(CliError::Usage(format!(
-                "--device '{text}': a block device needs its disk image; add file=FILE"
-            )));
+    if loopback && (tap.is_some() || to.is_some()) {
+        return Err(CliError::Usage(format!(
+            "--device '{text}': loopback=on leaves no other end to connect; drop one of the two"
+        )));
+    }
+    let kind = match name {
+        BLK => {
+            let path = file.ok_or_else(|| {
+                CliError::Usage(format!(
+                    "--device '{text}': a block device needs its disk image; add file=FILE"
+                ))
+            })?;
+            DeviceKind::Blk(disk(path, read_only)?)
         }
+        NET => {
+            let to = match tap {
+                Some(name) => NetworkTo::Tap(name.to_owned()),
+                None if loopback => NetworkTo::Loopback,
+                None => NetworkTo::Null,
+            };
+            DeviceKind::Net(NetworkConfig { mac, to })
+        }
+        CONSOLE if loopback => DeviceKind::Console(ConsoleTo::Loopback),
+        CONSOLE => DeviceKind::Console(to.unwrap_or(ConsoleTo::Null)),
         _ => DeviceKind::Rng,
     };
     Ok(DeviceConfig { kind, transport })
+}
+
+fn console_to(text: &str) -> Option<ConsoleTo> {
+    match serial_to(text).ok()? {
+        SerialTo::Stdio => Some(ConsoleTo::Stdio),
+        SerialTo::Null => Some(ConsoleTo::Null),
+        SerialTo::File(path) => Some(ConsoleTo::File(path)),
+        SerialTo::Unix(path) => Some(ConsoleTo::Unix(path)),
+    }
 }
 
 fn disk(path: &str, read_only: bool) -> Result<DiskConfig, CliError> {
@@ -657,13 +717,32 @@ fn read_blob(option: &str, path: Option<&Path>) -> Result<Option<Blob>, CliError
 fn read_file(option: &str, path: &Path) -> Result<Vec<u8>, CliError> {
     let name = path.display();
     let fail = |error: std::io::Error| CliError::Failed(format!("{option} '{name}': {error}"));
+    let most_bytes = match option {
+        "--bios" | "--option-rom" => firmware::BYTES_MAX as u64,
+        "--kernel" => KERNEL_BYTES_MAX,
+        _ => FILE_BYTES_MAX,
+    };
+    let too_large = || {
+        CliError::Failed(format!(
+            "{option} '{name}': the file is larger than {most_bytes} bytes, the most this machine takes"
+        ))
+    };
     let file = File::open(path).map_err(fail)?;
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if FILE_BYTES_MAX < bytes.len() as u64 {
+    let metadata = file.metadata().map_err(fail)?;
+    let kind = metadata.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        // Its end may never come. A pipe is read, up to the bound.
         return Err(CliError::Failed(format!(
-            "{option} '{name}': the file is larger than {FILE_BYTES_MAX} bytes, the most this machine takes"
+            "{option} '{name}': this is a device; give a file"
         )));
+    }
+    if kind.is_file() && most_bytes < metadata.len() {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    file.take(most_bytes + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if most_bytes < bytes.len() as u64 {
+        return Err(too_large());
     }
     Ok(bytes)
 }
@@ -696,14 +775,39 @@ fn one_line(text: &str) -> String {
     format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
-/// Most bytes of a firmware, kernel, initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.
+const RNG: &str = "virtio-rng";
+const BLK: &str = "virtio-blk";
+const NET: &str = "virtio-net";
+const CONSOLE: &str = "virtio-console";
+
+/// The devices, and the options of each.
+const DEVICES: [(&str, &str); 4] = [
+    (RNG, "there is bus=virtio-mmio-bus.N"),
+    (BLK, "there are file=FILE, readonly=on|off and bus=virtio-mmio-bus.N"),
+    (
+        NET,
+        "there are tap=INTERFACE, loopback=on|off, mac=ADDRESS and bus=virtio-mmio-bus.N",
+    ),
+    (
+        CONSOLE,
+        "there are to=stdio|null|file:FILE|unix:SOCKET, loopback=on|off and bus=virtio-mmio-bus.N",
+    ),
+];
+
+/// Longest name of a network interface on Linux.
+const INTERFACE_NAME_BYTES_MAX: usize = 15;
+
+/// Most bytes of a kernel: one with all debug information has some hundred MiB.
+const KERNEL_BYTES_MAX: u64 = 1 << 30;
+
+/// Most bytes of an initial RAM disk or fw_cfg file: sizes in fw_cfg have 32 bits.
 const FILE_BYTES_MAX: u64 = u32::MAX as u64;
 
 /// Most bytes of RAM: what 44 address bits reach, more than hosts have.
 const RAM_BYTES_MAX: u64 = 16 << 40;
 
 const MACHINE_OPTIONS: &str = "profile, pic, pit, rtc, isa-serial, x-option-roms, auto-kernel-cmdline, kernel-irqchip, \
-                               max-ram-below-4g, virtio-mmio";
+                               max-ram-below-4g, virtio-mmio, ioeventfd";
 
 #[cfg(test)]
 mod tests;

@@ -115,6 +115,10 @@ pub enum Event {
         /// The byte that names the mark.
         mark: u8,
     },
+    /// The guest asks for a system reset. The machine does not reset itself: only whoever drives it reaches the CPUs.
+    Reset,
+    /// A virtio device has something for its host's side; [`crate::virtio::VirtioDevice::take_output`] gives it.
+    VirtioOut,
     /// The IOAPIC sends a message to the local APICs.
     Msi {
         /// 0xfee00000 plus destination and mode bits, as a PCI device would write it.

@@ -15,7 +15,12 @@ pub fn table(machine: &mut Machine, table: Table, format: Format) -> String {
         Table::E820 => render(machine.board().e820.as_slice(), format, e820_text),
         Table::Cmos => render(&cmos(machine), format, cmos_text),
         Table::Cmdline => render(&machine.board().command_line, format, command_line_text),
-        Table::FwCfg => render(fw_cfg(machine).as_slice(), format, fw_cfg_text),
+        Table::FwCfg => render(fw_cfg(machine).as_slice(), format, |rows| {
+            match machine.board().fw_cfg {
+                Some(_) => fw_cfg_text(rows),
+                None => "this machine has no fw_cfg\n".to_owned(),
+            }
+        }),
         Table::Layout => render(layout(machine).as_slice(), format, layout_text),
     }
 }

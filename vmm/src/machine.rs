@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 
 use crate::board::config::Config;
+use crate::board::serial_port::SerialPort;
 use crate::board::{Board, BuildError, Slot};
 use crate::bus::AddressMap;
-use crate::chip::serial::Serial;
 use crate::device::{Access, Ctx, Device, Event, Space};
 use crate::inspect::Inspector;
 use crate::irq::{LineChange, Lines};
 use crate::memory::Memory;
 use crate::units::{Nanos, Width};
+use crate::virtio::mmio::VirtioMmio;
 
 /// One power-on of a board. Same calls, same answers.
 pub struct Machine {
@@ -139,6 +140,31 @@ impl Machine {
         true
     }
 
+    /// Takes what virtio devices sent to the host's side, oldest first for each: transport, and a frame of a network or
+    /// a run of bytes of a console. [`Event::VirtioOut`] says that there is something.
+    pub fn take_output(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let mut output = Vec::new();
+        for (index, transport) in self.board.transports.iter_mut().enumerate() {
+            output.extend(transport.take_output().into_iter().map(|data| (index as u8, data)));
+        }
+        output
+    }
+
+    /// How many bytes [`Machine::receive`] takes now.
+    pub fn room(&self, transport: u8) -> usize {
+        let transport = self.board.transports.get(usize::from(transport));
+        transport.map_or(0, VirtioMmio::room)
+    }
+
+    /// Hands a frame of a network or a run of bytes of a console from the host's side to the device on a transport;
+    /// returns how many bytes were taken.
+    pub fn receive(&mut self, transport: u8, data: &[u8]) -> usize {
+        self.with_board(|board, ctx| match board.transports.get_mut(usize::from(transport)) {
+            Some(transport) => transport.receive(data, ctx),
+            None => 0,
+        })
+    }
+
     /// Resets every device and puts the firmware and the kernel's segments back; other RAM, virtual time and what the
     /// machine model keeps stay.
     pub fn reset(&mut self) {
@@ -251,7 +277,7 @@ impl Machine {
 
     /// Hands waiting bytes to the serial receiver as far as it has room.
     fn feed_serial(&mut self) {
-        let room = self.board.serial.as_ref().map_or(0, Serial::room);
+        let room = self.board.serial.as_ref().map_or(0, SerialPort::room);
         let bytes: Vec<u8> = self.typed.drain(..room.min(self.typed.len())).collect();
         self.with_board(|board, ctx| board.serial.as_mut().map(|serial| serial.receive(&bytes, ctx)));
     }

@@ -335,10 +335,10 @@ impl Server {
     /// Takes what the machine has to tell since the last call.
     fn collect(&mut self, interrupts: &mut String) {
         for event in self.machine.take_events() {
-            if let Event::SerialOut(byte) = event
-                && self.sent.len() < SENT_BYTES_MAX
-            {
-                self.sent.push(byte);
+            match event {
+                Event::SerialOut(byte) if self.sent.len() < SENT_BYTES_MAX => self.sent.push(byte),
+                Event::Reset => self.machine.reset(),
+                _ => {}
             }
         }
         for change in self.machine.take_line_changes() {

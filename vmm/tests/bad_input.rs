@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rstest::rstest;
 use tempfile::TempDir;
 use vmm::board::config::{Blob, Config};
-use vmm::boot::pvh::{self, Payload};
+use vmm::boot::direct::{self, Payload};
 use vmm::machine::Machine;
 
 #[rstest]
@@ -49,6 +50,27 @@ use vmm::machine::Machine;
     &["inspect", "e820", "--machine", "microvm,profile=qemu-7.2,max-ram-below-4g=1G"],
     "max-ram-below-4g is not an option of profile qemu-7.2; drop it"
 )]
+#[case::rtc_not_in_profile(
+    &["inspect", "e820", "--machine", "microvm,profile=rust-vmm,rtc=on"],
+    "--machine rtc='on': rtc is not an option of profile rust-vmm; drop it"
+)]
+#[case::legacy_not_in_profile(
+    &["inspect", "e820", "--machine", "microvm,profile=rust-vmm,virtio-mmio=legacy"],
+    "virtio-mmio=legacy: transports of profile rust-vmm are version 2 only; write modern or drop it"
+)]
+#[case::firmware_not_in_profile(
+    &["run", "--machine", "microvm,profile=rust-vmm", "--bios", "ok.elf"],
+    "--bios: profile rust-vmm starts a kernel directly and has no firmware; give --kernel FILE instead"
+)]
+#[case::fw_cfg_not_in_profile(
+    &["inspect", "fw-cfg", "--machine", "microvm,profile=rust-vmm", "--fw-cfg", "name=opt/x,string=y"],
+    "--fw-cfg: profile rust-vmm has no fw_cfg; drop it"
+)]
+#[case::bus_not_in_profile(
+    &["inspect", "layout", "--machine", "microvm,profile=rust-vmm", "--device", "virtio-rng,bus=virtio-mmio-bus.3"],
+    "profile rust-vmm has a transport for each device in their order, drop bus="
+)]
+#[case::cpus_not_in_profile(&["inspect", "e820", "--machine", "microvm,profile=rust-vmm", "--smp", "33"], "is 32")]
 #[case::never_there(&["inspect", "e820", "--machine", "microvm,usb=on"], "usb is never there on this machine; drop it")]
 #[case::limit(
     &["inspect", "e820", "--machine", "microvm,max-ram-below-4g=5G"],
@@ -59,7 +81,10 @@ use vmm::machine::Machine;
 #[case::signed_cpus(&["inspect", "e820", "--smp", "+2"], "'+2' is not a number of CPUs")]
 #[case::cpus_twice(&["inspect", "e820", "--smp", "1,cpus=2"], "the number of CPUs is given twice; drop one")]
 #[case::too_few_maxcpus(&["inspect", "e820", "--smp", "2,maxcpus=1"], "maxcpus must be equal to or greater")]
-#[case::too_many_cpus(&["run", "--kernel", "ok.elf", "--smp", "256"], "at most 255 CPUs run on KVM")]
+#[case::too_many_cpus(
+    &["run", "--kernel", "ok.elf", "--smp", "289"],
+    "The max CPUs supported by machine 'microvm' is 288"
+)]
 #[case::sandbox(&["run", "--kernel", "ok.elf", "--sandbox", "yes"], "--sandbox 'yes': write on or off")]
 #[case::user_by_name(&["run", "--kernel", "ok.elf", "--user", "nobody"], "--user 'nobody': write UID:GID in numbers")]
 #[case::user_unchanged(&["run", "--kernel", "ok.elf", "--user", "4294967295:0"], "write UID:GID in numbers")]
@@ -99,6 +124,18 @@ use vmm::machine::Machine;
 #[case::cut_short(&["run", "--kernel", "cut.elf"], "--kernel 'cut.elf': broken ELF file: ")]
 #[case::class(&["run", "--kernel", "class.elf"], "--kernel 'class.elf': broken ELF file: ")]
 #[case::cpu(&["run", "--kernel", "arm.elf"], "ELF machine 40 is neither i386 (3) nor x86-64 (62)")]
+#[case::cut_bz_image(&["run", "--kernel", "cut.bz"], "--kernel 'cut.bz': the file ends after 1000 bytes of the kernel")]
+#[case::old_bz_image(&["run", "--kernel", "old.bz"], "boot protocol 2.11 is older than 2.12, which direct boot needs")]
+#[case::bz_image_32(&["run", "--kernel", "bits-32.bz"], "no 64-bit entry point; start it through a firmware")]
+#[case::bz_image_ram(&["run", "--kernel", "ok.bz", "-m", "2M"], "up to 0x300000, RAM below 4 GiB ends at 0x200000")]
+#[case::bz_image_initrd(
+    &["run", "--kernel", "ok.bz", "-m", "6M", "--initrd", "4m"],
+    "its initrd and the kernel both need memory at 0x200000; give more RAM with -m"
+)]
+#[case::bz_image_line(
+    &["run", "--kernel", "short-line.bz", "--append", &["x"; 256].concat()],
+    "its command line has 256 bytes, at most 255 fit; shorten --append"
+)]
 #[case::overlap(&["run", "--kernel", "overlap.elf"], "ELF segment at 0x100020+0x40 overlaps another")]
 fn wrong_usage_is_one_line_and_status_2(#[case] arguments: &[&str], #[case] part: &str) {
     assert_refused(&microvm(arguments), 2, part);
@@ -107,6 +144,9 @@ fn wrong_usage_is_one_line_and_status_2(#[case] arguments: &[&str], #[case] part
 #[rstest]
 #[case::missing(&["run", "--kernel", "missing"], "--kernel 'missing': No such file or directory")]
 #[case::folder(&["run", "--kernel", "."], "--kernel '.': Is a directory")]
+#[case::endless(&["run", "--kernel", "/dev/zero"], "--kernel '/dev/zero': this is a device; give a file")]
+#[case::huge(&["run", "--kernel", "huge"], "--kernel 'huge': the file is larger than 1073741824 bytes, the most")]
+#[case::huge_rom(&["run", "--bios", "huge"], "--bios 'huge': the file is larger than 16777216 bytes, the most")]
 #[case::initrd(&["inspect", "fw-cfg", "--kernel", "ok.elf", "--initrd", "missing"], "--initrd 'missing': No such file")]
 #[case::fw_cfg(&["inspect", "fw-cfg", "--fw-cfg", "name=opt/a,file=missing"], "--fw-cfg 'missing': No such file")]
 #[case::socket(&["qtest", "--socket", "unix:missing"], "let the test listen first, or add server=on")]
@@ -185,12 +225,12 @@ fn full_disk_behind_a_stream_ends_without_panic(
     assert_eq!(text.contains("No space left on device"), is_output, "{text}");
 }
 
-/// A kernel file is as hostile as its maker likes: both readers of it, the machine's and the direct boot's, refuse or
-/// load it, without panic, and never take memory that the file merely claims to need.
-#[test]
-fn mutated_kernel_is_refused_or_loaded() {
-    let good = pvh_kernel(&[0x10_0000, 0x20_0000]);
-    let headers = 64 + 56 * 3 + 20;
+/// A kernel file is as hostile as its maker likes: the machine and direct boot refuse or load it, without panic, and
+/// never take memory that the file merely claims to need.
+#[rstest]
+#[case::elf(&pvh_kernel(&[0x10_0000, 0x20_0000]), 0..64 + 56 * 3 + 20)]
+#[case::bz_image(&bz_image(), 0x1f0..0x270)]
+fn mutated_kernel_is_refused_or_loaded(#[case] good: &[u8], #[case] header: Range<usize>) {
     let mut random = SEED;
     let mut next = |below: usize| {
         // Xorshift, 64 bits.
@@ -202,40 +242,24 @@ fn mutated_kernel_is_refused_or_loaded() {
     let before = peak_kib();
     let (mut loaded, mut refused) = (0, 0);
     for _ in 0..KERNELS {
-        let mut bytes = good.clone();
+        let mut bytes = good.to_vec();
         for _ in 0..=next(4) {
-            let at = next(headers);
-            match next(4) {
+            let at = header.start + next(header.len());
+            match next(5) {
                 0 => bytes[at] ^= 1 << next(8),
                 1 => bytes[at] = [0x00, 0x01, 0x7f, 0x80, 0xff][next(5)],
-                2 => bytes[at & !7..][..8].copy_from_slice(&u64::MAX.to_le_bytes()),
+                2 => bytes[at & !3..][..4].copy_from_slice(&(u32::MAX << next(32)).to_le_bytes()),
+                3 => bytes[at & !7..][..8].copy_from_slice(&u64::MAX.to_le_bytes()),
                 _ => bytes[at & !7..][..8].copy_from_slice(&(1_u64 << next(64)).to_le_bytes()),
             }
         }
         if next(8) == 0 {
             bytes.truncate(next(good.len()));
         }
-        let config = Config {
-            ram_bytes: 4 << 20,
-            kernel: Some(Blob {
-                name: "hostile".into(),
-                bytes: bytes.as_slice().into(),
-            }),
-            ..Config::default()
-        };
-        let made = Machine::new(&config).is_ok();
-        let bare = Config { kernel: None, ..config };
-        let machine = Machine::new(&bare).expect("a machine without kernel");
-        let payload = Payload {
-            kernel: &bytes,
-            initrd: None,
-            command_line: b"",
-            cpus: 1,
-            e820: &machine.board().e820,
-        };
-        let booted = pvh::load(machine.memory(), &payload).is_ok();
-        for is_fine in [made, booted] {
-            *(if is_fine { &mut loaded } else { &mut refused }) += 1;
+        if boots(&bytes) {
+            loaded += 1;
+        } else {
+            refused += 1;
         }
     }
     assert!(
@@ -244,6 +268,29 @@ fn mutated_kernel_is_refused_or_loaded() {
     );
     let taken = peak_kib() - before;
     assert!(taken < PEAK_KIB_MAX, "{taken} KiB of memory were taken");
+}
+
+/// Whether a machine takes this kernel and direct boot loads it.
+fn boots(kernel: &[u8]) -> bool {
+    let config = Config {
+        ram_bytes: 4 << 20,
+        kernel: Some(Blob {
+            name: "hostile".into(),
+            bytes: kernel.into(),
+        }),
+        ..Config::default()
+    };
+    let Ok(machine) = Machine::new(&config) else {
+        return false;
+    };
+    let payload = Payload {
+        kernel: machine.board().kernel.as_ref().expect("it was given"),
+        initrd: Some(&[0; 100]),
+        command_line: b"a=b",
+        cpus: 1,
+        e820: &machine.board().e820,
+    };
+    direct::load(machine.memory(), &payload).is_ok()
 }
 
 /// A `microvm` in a folder of its own with good and bad kernels.
@@ -285,6 +332,19 @@ fn folder() -> &'static Path {
         write("ok.elf", &good);
         write("empty", &[]);
         write("4m", &[0x55; 4 << 20]);
+        let huge = File::create(folder.path().join("huge")).expect("a file");
+        huge.set_len(3 << 30).expect("a file of holes");
+        let bz_image = bz_image();
+        let bz_with = |at: usize, byte: u8| {
+            let mut bytes = bz_image.clone();
+            bytes[at] = byte;
+            bytes
+        };
+        write("ok.bz", &bz_image);
+        write("cut.bz", &bz_image[..5 * 512 + 1000]);
+        write("old.bz", &bz_with(0x206, 0x0b));
+        write("bits-32.bz", &bz_with(0x236, 0));
+        write("short-line.bz", &bz_with(0x239, 0));
         write("cut.elf", &good[..100]);
         write("class.elf", &with(4, 1));
         write("arm.elf", &with(18, 40));
@@ -334,6 +394,28 @@ fn pvh_kernel(addresses: &[u64]) -> Vec<u8> {
     put(&[0xfa, 0xf4, 0xeb, 0xfc]);
     let end = file.len() + SEGMENT_BYTES as usize - 4;
     file.resize(end, 0);
+    file
+}
+
+/// A bzImage with a 64-bit entry point that prefers 2 MiB and takes 1 MiB there.
+fn bz_image() -> Vec<u8> {
+    let mut file = vec![0; 5 * 512 + 1024];
+    for (at, bytes) in [
+        (0x1f1, &[4][..]),
+        (0x1f4, &64_u32.to_le_bytes()),
+        (0x201, &[0x6a]),
+        (0x202, b"HdrS\x0f\x02"),
+        (0x211, &[1]),
+        (0x22c, &0x7fff_ffff_u32.to_le_bytes()),
+        (0x230, &0x20_0000_u32.to_le_bytes()),
+        (0x234, &[1]),
+        (0x236, &[1]),
+        (0x238, &2047_u32.to_le_bytes()),
+        (0x258, &0x20_0000_u64.to_le_bytes()),
+        (0x260, &0x10_0000_u32.to_le_bytes()),
+    ] {
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+    }
     file
 }
 

@@ -290,8 +290,8 @@ impl Running {
     }
 
     fn start_with_ram(code: &[&[u8]], arguments: &[&str], ram_mib: u64) -> Option<Running> {
-        if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
-            eprintln!("skipped: /dev/kvm: {error}");
+        if let Some(problem) = guest::kvm_problem() {
+            eprintln!("skipped: {problem}");
             return None;
         }
         let folder = guest::folder();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell;
 
 /// The images, as file names.
-const IMAGES: [&str; 3] = ["agent", "halt", "probe"];
+const IMAGES: [&str; 5] = ["agent", "delivery", "halt", "probe", "smp"];
 
 /// The host's own target: no other needs to be installed.
 const TARGET: &str = "x86_64-unknown-linux-gnu";

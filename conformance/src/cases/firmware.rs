@@ -11,7 +11,7 @@ const AREA: Case = Case {
     title: "",
     clause: &microvm::FIRMWARE_ALIAS,
     level: Level::Must,
-    features: &[],
+    features: &[Feature::Firmware],
     needs: Caps::FIRMWARE,
     setup: Setup::DEFAULT,
     body: Body::Bus(alias_last_64k),
@@ -41,7 +41,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "firmware/dma/is-memory",
         title: "DMA reaches the firmware's memory at both places.",
         clause: &microvm::FIRMWARE_WRITABLE,
-        features: &[Feature::FwCfg],
+        features: &[Feature::Firmware, Feature::FwCfg],
         body: Body::Bus(dma_is_memory),
         ..AREA
     },

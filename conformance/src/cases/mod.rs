@@ -4,18 +4,27 @@ use crate::case::Case;
 
 mod absent;
 mod boot;
+mod bz_image;
 mod cmdline;
 mod cmos;
+mod delivery;
 mod firmware;
 mod fw_cfg;
 mod fw_cfg_dma;
+mod i8042;
 mod ioapic;
 mod memory_map;
 mod options;
+mod pic;
+mod pit;
+mod resident;
 mod rtc;
 mod serial;
+mod smp;
 mod virtio_blk;
+mod virtio_console;
 mod virtio_mmio;
+mod virtio_net;
 mod virtqueue;
 
 /// All cases; within an area sorted by id.
@@ -24,17 +33,29 @@ pub const AREAS: &[&[Case]] = &[
     firmware::CASES,
     fw_cfg::CASES,
     fw_cfg_dma::CASES,
+    bz_image::CASES,
     cmos::CASES,
     cmdline::CASES,
     absent::CASES,
     options::CASES,
     rtc::CASES,
     serial::CASES,
+    pic::CASES,
+    pit::CASES,
+    i8042::CASES,
     ioapic::CASES,
     virtio_mmio::CASES,
     virtqueue::CASES,
     virtio_blk::CASES,
+    virtio_net::CASES,
+    virtio_console::CASES,
     boot::CASES,
+    delivery::CASES,
+    delivery::CASES_PIC_OFF,
+    smp::CASES_ONE,
+    smp::CASES_TWO,
+    smp::CASES_EIGHT,
+    smp::CASES_SIXTY_FOUR,
 ];
 
 /// All cases in one row.

@@ -1,8 +1,9 @@
-//! Machine options that take a device away.
+//! What each machine option changes that a guest can see. README.md lists them all with the cases that show them.
 
 use crate::case::{Body, Case, Feature, Level, Setup};
 use crate::clause::microvm;
-use crate::driver::ram;
+use crate::driver::ioapic::{self, IOAPICVER, LEVEL, MASKED, REMOTE_IRR};
+use crate::driver::{fw_cfg, pic, ram};
 use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
 
@@ -18,6 +19,44 @@ const AREA: Case = Case {
 };
 
 pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "options/all/off",
+        title: "With everything switched off RAM and IOAPIC are still there, and nothing else answers.",
+        clause: &microvm::OPTIONS,
+        features: &[Feature::Pic, Feature::Pit, Feature::Rtc],
+        setup: Setup {
+            options: &[("pic", "off"), ("pit", "off"), ("rtc", "off")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(all_off),
+        ..AREA
+    },
+    Case {
+        id: "options/debug-console/on",
+        title: "The debug console answers at port 0x402 with its sign.",
+        clause: &microvm::DEBUG_DEVICES,
+        features: &[],
+        setup: Setup {
+            devices: &["isa-debugcon"],
+            ..Setup::DEFAULT
+        },
+        needs: Caps::FROZEN,
+        body: Body::Bus(debug_console),
+        ..AREA
+    },
+    Case {
+        id: "options/debug-exit/on",
+        title: "The debug-exit device answers at port 0xf4.",
+        clause: &microvm::DEBUG_DEVICES,
+        features: &[],
+        setup: Setup {
+            devices: &["isa-debug-exit"],
+            ..Setup::DEFAULT
+        },
+        needs: Caps::FROZEN,
+        body: Body::Bus(debug_exit),
+        ..AREA
+    },
     Case {
         id: "options/isa-serial/off",
         title: "With isa-serial=off the serial port is absent.",
@@ -35,6 +74,43 @@ pub(crate) const CASES: &[Case] = &[
         title: "By default the serial port is there.",
         features: &[Feature::Serial],
         body: Body::Bus(serial_on),
+        ..AREA
+    },
+    Case {
+        id: "options/kernel-irqchip/split",
+        title: "With kernel-irqchip=split the controllers answer a CPU as they do without one.",
+        clause: &microvm::OPTIONS_IRQCHIP,
+        features: &[Feature::Pic, Feature::Ioapic],
+        needs: Caps::STRING_IO,
+        setup: Setup {
+            options: &[("rtc", "on"), ("kernel-irqchip", "split")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(irqchip),
+        ..AREA
+    },
+    Case {
+        id: "options/pic/auto",
+        title: "With pic=auto both 8259s are there.",
+        clause: &microvm::OPTIONS_AUTO,
+        features: &[Feature::Pic],
+        setup: Setup {
+            options: &[("rtc", "on"), ("pic", "auto")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(pic_on),
+        ..AREA
+    },
+    Case {
+        id: "options/pic/ioapic-alone",
+        title: "With pic=off the IOAPIC still gets the timer's line.",
+        clause: &microvm::GSI_WIRING,
+        features: &[Feature::Pic, Feature::Pit, Feature::Ioapic],
+        setup: Setup {
+            options: &[("rtc", "on"), ("pic", "off")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(ioapic_alone),
         ..AREA
     },
     Case {
@@ -56,6 +132,18 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "options/pit/auto",
+        title: "With pit=auto the 8254 is there.",
+        clause: &microvm::OPTIONS_AUTO,
+        features: &[Feature::Pit],
+        setup: Setup {
+            options: &[("rtc", "on"), ("pit", "auto")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(pit_on),
+        ..AREA
+    },
+    Case {
         id: "options/pit/off",
         title: "With pit=off the 8254 is absent.",
         features: &[Feature::Pit],
@@ -67,10 +155,34 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "options/pit/off-no-ticks",
+        title: "With pit=off the timer's line never moves.",
+        clause: &microvm::OPTIONS,
+        features: &[Feature::Pit],
+        needs: Caps::CLOCK.with(Caps::LINES),
+        setup: Setup {
+            options: &[("rtc", "on"), ("pit", "off")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(pit_silent),
+        ..AREA
+    },
+    Case {
         id: "options/pit/on",
         title: "By default the 8254 is there.",
         features: &[Feature::Pit],
         body: Body::Bus(pit_on),
+        ..AREA
+    },
+    Case {
+        id: "options/rtc/auto",
+        title: "With rtc=auto the clock is there unless the machine runs on KVM.",
+        clause: &microvm::OPTIONS_AUTO,
+        setup: Setup {
+            options: &[("rtc", "auto")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(rtc_auto),
         ..AREA
     },
     Case {
@@ -86,6 +198,31 @@ pub(crate) const CASES: &[Case] = &[
         id: "options/rtc/on",
         title: "With rtc=on the clock is there and its data are valid.",
         body: Body::Bus(rtc_on),
+        ..AREA
+    },
+    Case {
+        id: "options/x-option-roms/off",
+        title: "With x-option-roms=off no option ROM is offered.",
+        clause: &microvm::OPTION_ROMS,
+        features: &[Feature::FwCfg],
+        setup: Setup {
+            options: &[("rtc", "on"), ("x-option-roms", "off")],
+            append: Some("quiet"),
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(option_roms_off),
+        ..AREA
+    },
+    Case {
+        id: "options/x-option-roms/on",
+        title: "By default the option ROM that starts a PVH kernel is offered.",
+        clause: &microvm::OPTION_ROMS,
+        features: &[Feature::FwCfg],
+        setup: Setup {
+            append: Some("quiet"),
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(option_roms_on),
         ..AREA
     },
 ];
@@ -157,4 +294,82 @@ fn serial_on(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn serial_off(p: &mut Probe<'_>) -> Result<(), Stop> {
     check_float(p, 0x3f8..0x400)
+}
+
+fn all_off(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_float(p, [0x20, 0x21, 0x40, 0x43, 0x61, 0x70, 0x71, 0xa0, 0xa1, 0x4d0, 0x4d1])?;
+    let version = ioapic::read(p, IOAPICVER)?;
+    p.check_eq("IOAPIC: highest entry", version >> 16 & 0xff, 23u32);
+    Ok(())
+}
+
+/// A guest reads 0xe9 there before it prints.
+fn debug_console(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = p.inb(0x402)?;
+    p.check_eq("port 0x402", got, 0xe9u8);
+    Ok(())
+}
+
+fn debug_exit(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (got, beside) = (p.inb(0xf4)?, p.inb(0xf8)?);
+    p.check_eq("port 0xf4", got, 0u8);
+    p.check_eq("port 0xf8, which is empty", beside, 0xffu8);
+    Ok(())
+}
+
+fn irqchip(p: &mut Probe<'_>) -> Result<(), Stop> {
+    pic_on(p)?;
+    let version = ioapic::read(p, IOAPICVER)?;
+    p.check_eq("IOAPIC: highest entry", version >> 16 & 0xff, 23u32);
+    let entry = ioapic::low(23);
+    ioapic::write(p, entry, MASKED | LEVEL | 0x5a)?;
+    let got = ioapic::read(p, entry)?;
+    p.check_eq("IOAPIC: entry 23", got, MASKED | LEVEL | 0x5a);
+    Ok(())
+}
+
+fn ioapic_alone(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_float(p, [0x20, 0x21, 0xa0, 0xa1])?;
+    pic::lower_timer(p)?;
+    ioapic::write(p, ioapic::low(2), MASKED | LEVEL | 0x51)?;
+    ioapic::write(p, ioapic::low(2), LEVEL | 0x51)?;
+    pic::raise_timer(p)?;
+    let got = ioapic::read(p, ioapic::low(2))?;
+    p.check_eq("remote IRR of entry 2", got & REMOTE_IRR, REMOTE_IRR);
+    Ok(())
+}
+
+fn pit_silent(p: &mut Probe<'_>) -> Result<(), Stop> {
+    ram::answers(p)?;
+    p.line_events()?;
+    p.advance(1_000_000_000)?;
+    let events = p.line_events()?;
+    p.check_eq("changes of lines in a second", events.len() as u64, 0u64);
+    let got = p.inb(0x40)?;
+    p.check_eq("port 0x40", got, 0xffu8);
+    Ok(())
+}
+
+fn rtc_auto(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.facts().kvm { rtc_off(p) } else { rtc_on(p) }
+}
+
+fn option_roms(p: &mut Probe<'_>) -> Result<Vec<String>, Stop> {
+    let files = fw_cfg::directory(p)?;
+    p.check("files offered by fw_cfg", !files.is_empty(), "none", "some");
+    let names = files.into_iter().map(|file| file.name);
+    Ok(names.filter(|name| name.starts_with("genroms/")).collect())
+}
+
+fn option_roms_on(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let names = option_roms(p)?;
+    let there = names.iter().any(|name| name == "genroms/pvh.bin");
+    p.check("option ROMs", there, names.join(" "), "genroms/pvh.bin");
+    Ok(())
+}
+
+fn option_roms_off(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let names = option_roms(p)?;
+    p.check("option ROMs", names.is_empty(), names.join(" "), "none");
+    Ok(())
 }

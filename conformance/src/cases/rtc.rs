@@ -1,9 +1,9 @@
 //! MC146818 real-time clock.
 
 use crate::case::{Body, Case, Feature, Level, Setup};
-use crate::clause::mc146818 as clause;
+use crate::clause::{mc146818 as clause, microvm};
 use crate::driver::rtc::{
-    self, AF, CENTURY, DATA, DAY_OF_MONTH, DAY_OF_WEEK, DM, HOURS, HOURS_24, HOURS_ALARM, INDEX, IRQF, MINUTES,
+    self, AF, AIE, CENTURY, DATA, DAY_OF_MONTH, DAY_OF_WEEK, DM, HOURS, HOURS_24, HOURS_ALARM, INDEX, IRQF, MINUTES,
     MINUTES_ALARM, MONTH, PF, PIE, REGISTER_A, REGISTER_B, REGISTER_C, REGISTER_D, SECONDS, SECONDS_ALARM, SET, UF,
     UIE, UIP, YEAR,
 };
@@ -27,6 +27,8 @@ const fn base(rtc_base: &'static str) -> Setup {
         ..Setup::DEFAULT
     }
 }
+
+const TIMED_LINES: Caps = TIMED.with(Caps::LINES);
 
 /// Virtual time can be moved and stands still otherwise.
 const TIMED: Caps = Caps::CLOCK.with(Caps::FROZEN);
@@ -56,6 +58,23 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "rtc/alarm/exact-time",
+        title: "An alarm of seconds, minutes and hours comes at that time of day only.",
+        clause: &clause::ALARM,
+        needs: TIMED,
+        body: Body::Bus(alarm_exact),
+        ..AREA
+    },
+    Case {
+        id: "rtc/alarm/twelve-hours",
+        title: "An alarm after noon has bit 7 of its hours set in 12-hour mode.",
+        clause: &clause::ALARM,
+        needs: TIMED,
+        setup: base("2020-02-28T12:59:58"),
+        body: Body::Bus(alarm_twelve_hours),
+        ..AREA
+    },
+    Case {
         id: "rtc/century/alias",
         title: "Byte 0x37 is another name for the century.",
         clause: &clause::CENTURY,
@@ -72,10 +91,36 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "rtc/divider/reset-holds",
+        title: "While the divider is held in reset the time stands still, and half a second after it moves on.",
+        clause: &clause::REGISTER_A_DIVIDER,
+        needs: TIMED,
+        body: Body::Bus(divider_reset),
+        ..AREA
+    },
+    Case {
         id: "rtc/format/binary",
         title: "With DM set the time bytes are binary.",
         needs: Caps::FROZEN,
         body: Body::Bus(format_binary),
+        ..AREA
+    },
+    Case {
+        id: "rtc/format/midnight",
+        title: "Midnight is 12 in 12-hour mode.",
+        clause: &clause::TIME,
+        needs: Caps::FROZEN,
+        setup: base("2020-02-28T00:10:00"),
+        body: Body::Bus(midnight),
+        ..AREA
+    },
+    Case {
+        id: "rtc/format/noon",
+        title: "Noon is 12 with bit 7 set in 12-hour mode.",
+        clause: &clause::TIME,
+        needs: Caps::FROZEN,
+        setup: base("2020-02-28T12:10:00"),
+        body: Body::Bus(noon),
         ..AREA
     },
     Case {
@@ -108,6 +153,38 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "rtc/interrupt/alarm",
+        title: "With AIE set the line rises at the alarm and falls when register C is read.",
+        clause: &clause::INTERRUPT,
+        needs: TIMED_LINES,
+        body: Body::Bus(interrupt_alarm),
+        ..AREA
+    },
+    Case {
+        id: "rtc/interrupt/disable-lowers",
+        title: "Clearing the enable of a flag that is set takes the line down.",
+        clause: &clause::INTERRUPT,
+        needs: TIMED_LINES,
+        body: Body::Bus(interrupt_disable),
+        ..AREA
+    },
+    Case {
+        id: "rtc/interrupt/none-enabled",
+        title: "With no interrupt enabled the line stays low whatever flags are set.",
+        clause: &clause::INTERRUPT,
+        needs: TIMED_LINES,
+        body: Body::Bus(interrupt_none),
+        ..AREA
+    },
+    Case {
+        id: "rtc/interrupt/periodic",
+        title: "With PIE set the line rises once for each read of register C.",
+        clause: &clause::INTERRUPT,
+        needs: TIMED_LINES,
+        body: Body::Bus(interrupt_periodic),
+        ..AREA
+    },
+    Case {
         id: "rtc/interrupt/update-ended",
         title: "With UIE set the line rises at the update and falls when register C is read.",
         clause: &clause::INTERRUPT,
@@ -129,6 +206,21 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::REGISTER_C_PERIODIC,
         needs: TIMED,
         body: Body::Bus(periodic_without_enable),
+        ..AREA
+    },
+    Case {
+        id: "rtc/periodic/rate-zero",
+        title: "With rate 0 there is no periodic flag.",
+        clause: &clause::REGISTER_C_PERIODIC,
+        needs: TIMED,
+        body: Body::Bus(rate_zero),
+        ..AREA
+    },
+    Case {
+        id: "rtc/ram/holds-bytes",
+        title: "RAM bytes of the chip itself hold what is written.",
+        clause: &clause::ADDRESS_MAP,
+        body: Body::Bus(ram_holds),
         ..AREA
     },
     Case {
@@ -166,6 +258,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "Writing SET clears UIE.",
         clause: &clause::REGISTER_B_SET,
         body: Body::Bus(set_clears_uie),
+        ..AREA
+    },
+    Case {
+        id: "rtc/register-b/set-keeps-enables",
+        title: "Writing SET leaves PIE and AIE.",
+        clause: &clause::REGISTER_B_SET,
+        body: Body::Bus(set_keeps_enables),
         ..AREA
     },
     Case {
@@ -207,6 +306,38 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "rtc/reset/clears-enables",
+        title: "A reset clears the interrupt enables.",
+        clause: &clause::RESET,
+        needs: Caps::RESET,
+        body: Body::Bus(reset_enables),
+        ..AREA
+    },
+    Case {
+        id: "rtc/reset/keeps-format",
+        title: "A reset leaves the format bits and SET.",
+        clause: &clause::RESET,
+        needs: Caps::RESET,
+        body: Body::Bus(reset_format),
+        ..AREA
+    },
+    Case {
+        id: "rtc/reset/keeps-ram",
+        title: "A reset leaves RAM and the alarm bytes.",
+        clause: &clause::RESET,
+        needs: Caps::RESET,
+        body: Body::Bus(reset_ram),
+        ..AREA
+    },
+    Case {
+        id: "rtc/reset/keeps-time",
+        title: "A reset leaves time and calendar.",
+        clause: &clause::RESET,
+        needs: Caps::RESET.with(Caps::FROZEN),
+        body: Body::Bus(reset_time),
+        ..AREA
+    },
+    Case {
         id: "rtc/time/after-leap-day",
         title: "March follows the leap day.",
         clause: &clause::TIME_UPDATE,
@@ -219,6 +350,33 @@ pub(crate) const CASES: &[Case] = &[
         id: "rtc/time/at-power-on",
         title: "The clock starts at the time given.",
         needs: Caps::FROZEN,
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/century-end",
+        title: "The century ends after year 99.",
+        clause: &clause::CENTURY,
+        needs: TIMED,
+        level: Level::Should,
+        setup: base("2099-12-31T23:59:59"),
+        body: Body::Bus(century_end),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/invalid-survives",
+        title: "A guest that writes bytes out of range gets a clock that still answers.",
+        clause: &clause::ADDRESS_MAP,
+        needs: TIMED,
+        body: Body::Bus(invalid_survives),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/leap-2000",
+        title: "2000 is a leap year.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        setup: base("2000-02-28T23:59:59"),
+        body: Body::Bus(leap_2000),
         ..AREA
     },
     Case {
@@ -256,6 +414,42 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "rtc/time/short-month",
+        title: "April has 30 days.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        setup: base("2021-04-30T23:59:59"),
+        body: Body::Bus(short_month),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/start-date",
+        title: "The start date of another century is shown whole.",
+        clause: &microvm::RTC_BASE,
+        needs: Caps::FROZEN,
+        setup: base("1999-11-30T04:05:06"),
+        body: Body::Bus(start_date),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/start-day",
+        title: "The start date's day is shown where time passes, too.",
+        clause: &microvm::RTC_BASE,
+        setup: base("1997-11-13T04:05:06"),
+        body: Body::Bus(start_day),
+        ..AREA
+    },
+    Case {
+        id: "rtc/time/year-9999",
+        title: "The last year of four digits is shown.",
+        clause: &clause::CENTURY,
+        needs: Caps::FROZEN,
+        level: Level::Should,
+        setup: base("9999-12-30T23:59:50"),
+        body: Body::Bus(year_9999),
+        ..AREA
+    },
+    Case {
         id: "rtc/time/year-end",
         title: "The year ends after December 31.",
         clause: &clause::TIME_UPDATE,
@@ -278,6 +472,14 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::UPDATE_IN_PROGRESS,
         needs: TIMED,
         body: Body::Bus(update_window),
+        ..AREA
+    },
+    Case {
+        id: "rtc/update/none-while-set",
+        title: "While SET is 1 there is neither an update in progress nor its flag.",
+        clause: &clause::REGISTER_B_SET,
+        needs: TIMED,
+        body: Body::Bus(none_while_set),
         ..AREA
     },
 ];
@@ -687,5 +889,329 @@ fn interrupt_update(p: &mut Probe<'_>) -> Result<(), Stop> {
         format!("{lowered:?}"),
         "[false]",
     );
+    Ok(())
+}
+
+fn alarm_exact(p: &mut Probe<'_>) -> Result<(), Stop> {
+    // From 23:59:50: midnight and three seconds.
+    for (index, value) in [(SECONDS_ALARM, 0x03), (MINUTES_ALARM, 0x00), (HOURS_ALARM, 0x00)] {
+        rtc::write(p, index, value)?;
+    }
+    rtc::read(p, REGISTER_C)?;
+    p.advance(SLACK_NS)?;
+    for second in 1..=20u64 {
+        p.point(format!("second {second}"));
+        p.advance(SECOND_NS)?;
+        let got = rtc::read(p, REGISTER_C)?;
+        p.check_eq("AF", got & AF != 0, second == 13);
+    }
+    Ok(())
+}
+
+/// From 12:59:58 PM to 1:00:00 PM, 0x81 in BCD.
+fn alarm_twelve_hours(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, 0)?;
+    for (index, value) in [(SECONDS_ALARM, 0x00), (MINUTES_ALARM, 0x00), (HOURS_ALARM, 0x81)] {
+        rtc::write(p, index, value)?;
+    }
+    rtc::read(p, REGISTER_C)?;
+    p.advance(SECOND_NS + SLACK_NS)?;
+    let before = rtc::read(p, REGISTER_C)?;
+    p.check_eq("AF at 12:59:59 PM", before & AF, 0u8);
+    p.advance(SECOND_NS)?;
+    let at = rtc::read(p, REGISTER_C)?;
+    p.check_eq("AF at 1:00:00 PM", at & AF, AF);
+    let hours = rtc::read(p, HOURS)?;
+    p.check_eq("hours", hours, 0x81u8);
+    Ok(())
+}
+
+fn divider_reset(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let before = time(p)?;
+    rtc::write(p, REGISTER_A, 0x66)?;
+    p.advance(5 * SECOND_NS)?;
+    let held = time(p)?;
+    p.check_bytes("time while held", &held, &before);
+    rtc::write(p, REGISTER_A, 0x26)?;
+    p.advance(SECOND_NS / 2 - 20 * SLACK_NS)?;
+    let early = rtc::read(p, SECONDS)?;
+    p.check_eq("seconds less than half a second later", early, before[5]);
+    p.advance(40 * SLACK_NS)?;
+    let late = rtc::read(p, SECONDS)?;
+    p.check_eq("seconds more than half a second later", late, before[5].wrapping_add(1));
+    Ok(())
+}
+
+fn midnight(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_twelve(p, 0x12, 0x0c)
+}
+
+fn noon(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_twelve(p, 0x92, 0x8c)
+}
+
+fn check_twelve(p: &mut Probe<'_>, bcd: u8, binary: u8) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, 0)?;
+    let got = rtc::read(p, HOURS)?;
+    p.check_eq("hours in BCD", got, bcd);
+    rtc::write(p, REGISTER_B, DM)?;
+    let got = rtc::read(p, HOURS)?;
+    p.check_eq("hours in binary", got, binary);
+    Ok(())
+}
+
+/// Levels that the clock's line took since the last call.
+fn clock_line(p: &mut Probe<'_>) -> Result<Vec<bool>, Stop> {
+    let events = p.line_events()?;
+    Ok(events
+        .into_iter()
+        .filter(|event| event.gsi == 8)
+        .map(|event| event.level)
+        .collect())
+}
+
+fn check_line(p: &mut Probe<'_>, what: &str, want: &[bool]) -> Result<(), Stop> {
+    let got = clock_line(p)?;
+    p.check(what, got == want, format!("{got:?}"), format!("{want:?}"));
+    Ok(())
+}
+
+fn interrupt_alarm(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, SECONDS_ALARM, 0x52)?;
+    rtc::write(p, MINUTES_ALARM, 0xff)?;
+    rtc::write(p, HOURS_ALARM, 0xff)?;
+    rtc::read(p, REGISTER_C)?;
+    rtc::write(p, REGISTER_B, AIE | HOURS_24)?;
+    p.line_events()?;
+    p.advance(SECOND_NS + SLACK_NS)?;
+    check_line(p, "changes of line 8 a second before", &[])?;
+    p.advance(SECOND_NS)?;
+    check_line(p, "changes of line 8 at the alarm", &[true])?;
+    let flags = rtc::read(p, REGISTER_C)?;
+    p.check_eq("IRQF and AF", flags & (IRQF | AF), IRQF | AF);
+    check_line(p, "changes of line 8 at the read of C", &[false])
+}
+
+fn interrupt_disable(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::read(p, REGISTER_C)?;
+    rtc::write(p, REGISTER_B, UIE | HOURS_24)?;
+    p.line_events()?;
+    p.advance(SECOND_NS + SLACK_NS)?;
+    check_line(p, "changes of line 8 at the update", &[true])?;
+    rtc::write(p, REGISTER_B, HOURS_24)?;
+    check_line(p, "changes of line 8 as UIE is cleared", &[false])?;
+    let flags = rtc::read(p, REGISTER_C)?;
+    p.check_eq("UF, still set", flags & UF, UF);
+    p.check_eq("IRQF", flags & IRQF, 0u8);
+    Ok(())
+}
+
+fn interrupt_none(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for index in [SECONDS_ALARM, MINUTES_ALARM, HOURS_ALARM] {
+        rtc::write(p, index, 0xff)?;
+    }
+    rtc::read(p, REGISTER_C)?;
+    p.line_events()?;
+    p.advance(3 * SECOND_NS + SLACK_NS)?;
+    check_line(p, "changes of line 8", &[])?;
+    let flags = rtc::read(p, REGISTER_C)?;
+    p.check_eq("UF and AF", flags & (UF | AF), UF | AF);
+    p.check_eq("IRQF", flags & IRQF, 0u8);
+    Ok(())
+}
+
+fn interrupt_periodic(p: &mut Probe<'_>) -> Result<(), Stop> {
+    // 64 Hz.
+    rtc::write(p, REGISTER_A, 0x2a)?;
+    rtc::write(p, REGISTER_B, PIE | HOURS_24)?;
+    rtc::read(p, REGISTER_C)?;
+    p.line_events()?;
+    for period in 1..=8 {
+        p.point(format!("period {period}"));
+        p.advance(SECOND_NS / 64 + 1000)?;
+        check_line(p, "changes of line 8", &[true])?;
+        let flags = rtc::read(p, REGISTER_C)?;
+        p.check_eq("IRQF and PF", flags & (IRQF | PF), IRQF | PF);
+        check_line(p, "changes of line 8 at the read of C", &[false])?;
+    }
+    Ok(())
+}
+
+fn rate_zero(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_A, 0x20)?;
+    rtc::write(p, REGISTER_B, PIE | HOURS_24)?;
+    rtc::read(p, REGISTER_C)?;
+    p.advance(2 * SECOND_NS)?;
+    let flags = rtc::read(p, REGISTER_C)?;
+    p.check_eq("PF and IRQF", flags & (PF | IRQF), 0u8);
+    p.check_eq("UF, so time has passed", flags & UF, UF);
+    Ok(())
+}
+
+fn ram_holds(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for pattern in [0x00u8, 0x55, 0xaa, 0xff] {
+        for index in RAM {
+            rtc::write(p, index, pattern ^ index)?;
+        }
+        for index in RAM {
+            p.point(format!("index {index:#x}"));
+            let got = rtc::read(p, index)?;
+            p.check_eq("byte", got, pattern ^ index);
+        }
+    }
+    Ok(())
+}
+
+/// RAM that no PC's firmware or machine gives a meaning.
+const RAM: std::ops::Range<u8> = 0x38..0x40;
+
+fn set_keeps_enables(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, PIE | AIE | HOURS_24)?;
+    rtc::write(p, REGISTER_B, SET | PIE | AIE | UIE | HOURS_24)?;
+    let got = rtc::read(p, REGISTER_B)?;
+    p.check_eq("register B", got, SET | PIE | AIE | HOURS_24);
+    Ok(())
+}
+
+fn reset_enables(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let enables = PIE | AIE | UIE;
+    rtc::write(p, REGISTER_B, enables | HOURS_24)?;
+    let before = rtc::read(p, REGISTER_B)?;
+    p.require_eq("register B before the reset", before, enables | HOURS_24)?;
+    p.reset()?;
+    let after = rtc::read(p, REGISTER_B)?;
+    p.check_eq("PIE, AIE and UIE", after & enables, 0u8);
+    Ok(())
+}
+
+fn reset_format(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in [SET | DM, HOURS_24, SET | DM | HOURS_24] {
+        p.point(format!("register B {value:#x}"));
+        rtc::write(p, REGISTER_B, value)?;
+        p.reset()?;
+        let after = rtc::read(p, REGISTER_B)?;
+        p.check_eq("SET, DM and 24/12", after & (SET | DM | HOURS_24), value);
+    }
+    Ok(())
+}
+
+fn reset_ram(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let bytes = RAM.chain([SECONDS_ALARM, MINUTES_ALARM, HOURS_ALARM]);
+    for index in bytes.clone() {
+        rtc::write(p, index, 0x10 | index)?;
+    }
+    p.reset()?;
+    for index in bytes {
+        p.point(format!("index {index:#x}"));
+        let got = rtc::read(p, index)?;
+        p.check_eq("byte", got, 0x10 | index);
+    }
+    Ok(())
+}
+
+fn reset_time(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.reset()?;
+    let got = time(p)?;
+    p.check_bytes(
+        "year, month, day, hours, minutes, seconds",
+        &got,
+        &[0x20, 0x02, 0x28, 0x23, 0x59, 0x50],
+    );
+    Ok(())
+}
+
+fn century_end(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.advance(SECOND_NS + SLACK_NS)?;
+    let got = time(p)?;
+    p.check_bytes("a second later", &got, &[0x00, 0x01, 0x01, 0x00, 0x00, 0x00]);
+    let century = rtc::read(p, CENTURY)?;
+    p.check_eq("century", century, 0x21u8);
+    Ok(())
+}
+
+fn leap_2000(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.advance(SECOND_NS + SLACK_NS)?;
+    let got = time(p)?;
+    p.check_bytes("a second later", &got, &[0x00, 0x02, 0x29, 0x00, 0x00, 0x00]);
+    Ok(())
+}
+
+fn short_month(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.advance(SECOND_NS + SLACK_NS)?;
+    let got = time(p)?;
+    p.check_bytes("a second later", &got, &[0x21, 0x05, 0x01, 0x00, 0x00, 0x00]);
+    Ok(())
+}
+
+fn start_date(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = time(p)?;
+    p.check_bytes(
+        "year, month, day, hours, minutes, seconds",
+        &got,
+        &[0x99, 0x11, 0x30, 0x04, 0x05, 0x06],
+    );
+    let century = rtc::read(p, CENTURY)?;
+    p.check_eq("century", century, 0x19u8);
+    Ok(())
+}
+
+fn year_9999(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = time(p)?;
+    p.check_bytes("year, month, day", &got[..3], &[0x99, 0x12, 0x30]);
+    let century = rtc::read(p, CENTURY)?;
+    p.check_eq("century", century, 0x99u8);
+    Ok(())
+}
+
+/// What the clock makes of such bytes is its own affair; it stays a clock.
+fn invalid_survives(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for value in [0x00, 0x7f, 0x99, 0xff] {
+        p.point(format!("all time bytes {value:#x}"));
+        rtc::write(p, REGISTER_B, SET | HOURS_24)?;
+        for index in [SECONDS, MINUTES, HOURS, DAY_OF_WEEK, DAY_OF_MONTH, MONTH, YEAR, CENTURY] {
+            rtc::write(p, index, value)?;
+        }
+        rtc::write(p, REGISTER_B, HOURS_24)?;
+        p.advance(3 * SECOND_NS)?;
+        time(p)?;
+        let valid = rtc::read(p, REGISTER_D)?;
+        p.check_eq("register D", valid, 0x80u8);
+    }
+    rtc::write(p, REGISTER_B, SET | HOURS_24)?;
+    let good = [0x21, 0x06, 0x15, 0x10, 0x20, 0x30];
+    for (index, byte) in [YEAR, MONTH, DAY_OF_MONTH, HOURS, MINUTES, SECONDS]
+        .into_iter()
+        .zip(good)
+    {
+        rtc::write(p, index, byte)?;
+    }
+    rtc::write(p, REGISTER_B, HOURS_24)?;
+    p.advance(2 * SECOND_NS)?;
+    let got = time(p)?;
+    p.check_bytes("year to minutes, set anew", &got[..5], &good[..5]);
+    Ok(())
+}
+
+fn none_while_set(p: &mut Probe<'_>) -> Result<(), Stop> {
+    rtc::write(p, REGISTER_B, SET | HOURS_24)?;
+    rtc::read(p, REGISTER_C)?;
+    for _ in 0..8 {
+        p.advance(SECOND_NS - 200_000)?;
+        let a = rtc::read(p, REGISTER_A)?;
+        p.check_eq("UIP", a & UIP, 0u8);
+        p.advance(200_000)?;
+    }
+    let flags = rtc::read(p, REGISTER_C)?;
+    p.check_eq("UF", flags & UF, 0u8);
+    let valid = rtc::read(p, REGISTER_D)?;
+    p.check_eq("register D", valid, 0x80u8);
+    Ok(())
+}
+
+fn start_day(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let got = time(p)?;
+    p.check_bytes("year, month, day, hours", &got[..4], &[0x97, 0x11, 0x13, 0x04]);
+    let century = rtc::read(p, CENTURY)?;
+    p.check_eq("century", century, 0x19u8);
     Ok(())
 }

@@ -36,6 +36,27 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/dlab/hides-receiver",
+        title: "While DLAB is 1 reading the first register takes no byte from the receiver.",
+        clause: &clause::DIVISOR,
+        body: Body::Bus(dlab_hides),
+        ..AREA
+    },
+    Case {
+        id: "serial/fcr/without-enable",
+        title: "Resetting a FIFO without enabling it does nothing.",
+        clause: &clause::FIFO_PROGRAMMING,
+        body: Body::Bus(fcr_without_enable),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/clear-keeps-transmitter",
+        title: "Clearing the receiver FIFO leaves the transmitter empty and FIFOs on.",
+        clause: &clause::FIFO,
+        body: Body::Bus(fifo_clear_keeps),
+        ..AREA
+    },
+    Case {
         id: "serial/fifo/clear-receiver",
         title: "Clearing the receiver FIFO drops what waits in it.",
         clause: &clause::FIFO,
@@ -94,10 +115,45 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/iir/data-before-transmitter",
+        title: "With a byte received and the transmitter empty, IIR names the byte.",
+        clause: &clause::INTERRUPT_IDENT,
+        body: Body::Bus(iir_data_first),
+        ..AREA
+    },
+    Case {
+        id: "serial/iir/data-keeps-thre",
+        title: "Reading IIR as received data leaves the THRE interrupt pending.",
+        clause: &clause::INTERRUPT_IDENT,
+        body: Body::Bus(iir_data_keeps_thre),
+        ..AREA
+    },
+    Case {
+        id: "serial/iir/data-until-read",
+        title: "Received data stays named until the last byte is read, however often IIR is.",
+        clause: &clause::DATA_INTERRUPT,
+        body: Body::Bus(iir_data_stays),
+        ..AREA
+    },
+    Case {
+        id: "serial/iir/disabled-none",
+        title: "An interrupt that is not enabled is not named.",
+        clause: &clause::INTERRUPT_ENABLE,
+        body: Body::Bus(iir_disabled),
+        ..AREA
+    },
+    Case {
         id: "serial/iir/none-pending",
         title: "With all interrupts enabled and none pending but THRE, reading IIR leaves none.",
         clause: &clause::INTERRUPT_IDENT,
         body: Body::Bus(iir_none),
+        ..AREA
+    },
+    Case {
+        id: "serial/iir/overrun",
+        title: "With only line status enabled an overrun is named, and reading LSR takes it back.",
+        clause: &clause::LINE_STATUS,
+        body: Body::Bus(iir_overrun),
         ..AREA
     },
     Case {
@@ -108,11 +164,34 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/iir/write-is-fcr",
+        title: "Writing IIR's port with other bits leaves the identification.",
+        clause: &clause::INTERRUPT_IDENT,
+        body: Body::Bus(iir_write),
+        ..AREA
+    },
+    Case {
+        id: "serial/interrupt/disable-lowers",
+        title: "Clearing IER takes the line down.",
+        clause: &clause::INTERRUPT_ENABLE,
+        needs: LINE,
+        body: Body::Bus(disable_lowers),
+        ..AREA
+    },
+    Case {
         id: "serial/interrupt/line",
         title: "The interrupt line follows the pending interrupt.",
         clause: &clause::THRE_INTERRUPT,
         needs: LINE,
         body: Body::Bus(interrupt_line),
+        ..AREA
+    },
+    Case {
+        id: "serial/interrupt/loopback-data",
+        title: "A byte received in loopback raises the line, and reading it lowers it.",
+        clause: &clause::LOOPBACK,
+        needs: LINE,
+        body: Body::Bus(loopback_interrupt),
         ..AREA
     },
     Case {
@@ -127,6 +206,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "In loopback a byte sent is received.",
         clause: &clause::LOOPBACK,
         body: Body::Bus(loopback_data),
+        ..AREA
+    },
+    Case {
+        id: "serial/loopback/leaves",
+        title: "Leaving loopback gives the modem inputs back.",
+        clause: &clause::LOOPBACK,
+        body: Body::Bus(loopback_leaves),
         ..AREA
     },
     Case {
@@ -174,6 +260,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/msr/write-ignored",
+        title: "Writing MSR changes none of its lines.",
+        clause: &clause::MODEM_STATUS,
+        level: Level::Should,
+        body: Body::Bus(msr_write),
+        ..AREA
+    },
+    Case {
         id: "serial/overrun/without-fifo",
         title: "Without FIFOs a second byte sets OE.",
         clause: &clause::OVERRUN,
@@ -202,6 +296,22 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/reset/fifo",
+        title: "A system reset turns the FIFOs off and empties the receiver.",
+        clause: &clause::RESET,
+        needs: Caps::SERIAL.with(Caps::RESET),
+        body: Body::Bus(reset_fifo),
+        ..AREA
+    },
+    Case {
+        id: "serial/reset/registers",
+        title: "A system reset clears IER, LCR and what is pending.",
+        clause: &clause::RESET,
+        needs: Caps::SERIAL.with(Caps::RESET),
+        body: Body::Bus(reset_registers),
+        ..AREA
+    },
+    Case {
         id: "serial/scratch/holds",
         title: "The scratch register holds all 256 values.",
         clause: &clause::SCRATCH,
@@ -220,6 +330,14 @@ pub(crate) const CASES: &[Case] = &[
         title: "Enabling the THRE interrupt while the transmitter is empty raises it, each time.",
         clause: &clause::THRE_INTERRUPT,
         body: Body::Bus(thre_enable),
+        ..AREA
+    },
+    Case {
+        id: "serial/thre/kept-enabled",
+        title: "Writing IER with the THRE interrupt enabled already raises none.",
+        clause: &clause::THRE_INTERRUPT,
+        level: Level::Should,
+        body: Body::Bus(thre_kept),
         ..AREA
     },
     Case {
@@ -409,6 +527,35 @@ fn iir_none(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.check_eq("IIR after enabling all", first & ID_MASK, ID_THRE);
     let second = p.inb(IIR)?;
     p.check_eq("IIR after that", second & ID_MASK, NONE);
+    Ok(())
+}
+
+fn iir_data_first(p: &mut Probe<'_>) -> Result<(), Stop> {
+    loop_in(p, b"x")?;
+    p.outb(IER, ERBFI | ETBEI)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR", id & ID_MASK, ID_DATA);
+    let byte = p.inb(DATA)?;
+    p.check_eq("byte", byte, b'x');
+    Ok(())
+}
+
+/// The trigger level of the FIFO is one byte, so that each byte that waits is reason enough.
+fn iir_data_stays(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    p.outb(IER, ERBFI)?;
+    loop_in(p, b"ab")?;
+    for left in [2, 1] {
+        p.point(format!("{left} left"));
+        let (lsr, first, second) = (p.inb(LSR)?, p.inb(IIR)?, p.inb(IIR)?);
+        p.check_eq("DR", lsr & DR, DR);
+        p.check_eq("IIR", first & ID_MASK, ID_DATA);
+        p.check_eq("IIR, read again", second & ID_MASK, ID_DATA);
+        p.inb(DATA)?;
+    }
+    p.point("none left");
+    let after = p.inb(IIR)?;
+    p.check_eq("IIR", after & ID_MASK, NONE);
     Ok(())
 }
 
@@ -671,5 +818,197 @@ fn wide_read(p: &mut Probe<'_>) -> Result<(), Stop> {
     let narrow = [p.inb(MCR)?, p.inb(LSR)?, p.inb(MSR)?, p.inb(SCR)?];
     p.check_bytes("MCR, LSR, MSR, SCR at once", &wide, &narrow);
     p.check_eq("scratch", narrow[3], 0x3cu8);
+    Ok(())
+}
+
+fn dlab_hides(p: &mut Probe<'_>) -> Result<(), Stop> {
+    loop_in(p, b"k")?;
+    p.outb(LCR, DLAB | 3)?;
+    p.outb(DATA, 0x0c)?;
+    let latch = p.inb(DATA)?;
+    p.check_eq("divisor latch", latch, 0x0cu8);
+    p.outb(LCR, 3)?;
+    let (lsr, got) = (p.inb(LSR)?, p.inb(DATA)?);
+    p.check_eq("DR", lsr & DR, DR);
+    p.check_eq("byte", got, b'k');
+    Ok(())
+}
+
+fn fcr_without_enable(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0)?;
+    loop_in(p, b"k")?;
+    for value in [0x02, 0x06, 0xc2] {
+        p.point(format!("FCR {value:#x}"));
+        p.outb(FCR, value)?;
+        let lsr = p.inb(LSR)?;
+        p.check_eq("DR", lsr & DR, DR);
+    }
+    let got = p.inb(DATA)?;
+    p.check_eq("byte", got, b'k');
+    Ok(())
+}
+
+fn fifo_clear_keeps(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    loop_in(p, b"abc")?;
+    p.outb(FCR, 1 | 2)?;
+    let (lsr, iir) = (p.inb(LSR)?, p.inb(IIR)?);
+    p.check_eq("LSR", lsr, THRE | TEMT);
+    p.check_eq("IIR", iir, 0xc0 | NONE);
+    Ok(())
+}
+
+fn iir_data_keeps_thre(p: &mut Probe<'_>) -> Result<(), Stop> {
+    loop_in(p, b"x")?;
+    p.outb(IER, ERBFI | ETBEI)?;
+    for read in 1..=2 {
+        p.point(format!("read {read}"));
+        let id = p.inb(IIR)?;
+        p.check_eq("IIR with data", id & ID_MASK, ID_DATA);
+    }
+    p.inb(DATA)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR once the data were read", id & ID_MASK, ID_THRE);
+    Ok(())
+}
+
+fn iir_disabled(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, 0)?;
+    loop_in(p, &[1, 2])?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with nothing enabled", id & ID_MASK, NONE);
+    p.outb(IER, ERBFI)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with received data enabled", id & ID_MASK, ID_DATA);
+    p.outb(IER, 0)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with nothing enabled again", id & ID_MASK, NONE);
+    Ok(())
+}
+
+fn iir_overrun(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0)?;
+    p.outb(IER, ELSI)?;
+    loop_in(p, &[1])?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with one byte", id & ID_MASK, NONE);
+    p.outb(DATA, 2)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR with two", id & ID_MASK, ID_LINE);
+    p.inb(LSR)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR once LSR was read", id & ID_MASK, NONE);
+    Ok(())
+}
+
+fn iir_write(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, ETBEI)?;
+    p.outb(IIR, 0)?;
+    let id = p.inb(IIR)?;
+    p.check_eq("IIR", id, ID_THRE);
+    Ok(())
+}
+
+fn disable_lowers(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, ETBEI)?;
+    p.line_events()?;
+    p.outb(IER, 0)?;
+    let lowered = of_serial(p.line_events()?);
+    p.check(
+        "changes of line 4 on disabling",
+        lowered == [false],
+        format!("{lowered:?}"),
+        "[false]",
+    );
+    Ok(())
+}
+
+fn loopback_interrupt(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, ERBFI)?;
+    p.line_events()?;
+    loop_in(p, b"x")?;
+    let raised = of_serial(p.line_events()?);
+    p.check(
+        "changes of line 4 on receiving",
+        raised == [true],
+        format!("{raised:?}"),
+        "[true]",
+    );
+    p.inb(DATA)?;
+    let lowered = of_serial(p.line_events()?);
+    p.check(
+        "changes of line 4 on reading",
+        lowered == [false],
+        format!("{lowered:?}"),
+        "[false]",
+    );
+    Ok(())
+}
+
+fn loopback_leaves(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let before = p.inb(MSR)? & 0xf0;
+    p.outb(MCR, LOOP | 0x04)?;
+    let looped = p.inb(MSR)?;
+    p.check_eq("MSR lines in loopback: RI", looped & 0xf0, 0x40u8);
+    p.outb(MCR, 0)?;
+    let after = p.inb(MSR)?;
+    p.check_eq("MSR lines afterwards", after & 0xf0, before);
+    Ok(())
+}
+
+fn msr_write(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(MCR, LOOP | 0x03)?;
+    p.inb(MSR)?;
+    for value in [0x00, 0xff] {
+        p.point(format!("{value:#x}"));
+        p.outb(MSR, value)?;
+        let got = p.inb(MSR)?;
+        p.check_eq("MSR lines", got & 0xf0, 0x30u8);
+    }
+    Ok(())
+}
+
+fn reset_registers(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0)?;
+    loop_in(p, b"x")?;
+    p.outb(IER, 0x0f)?;
+    p.outb(LCR, 0x1b)?;
+    let before = p.inb(LCR)?;
+    p.require_eq("LCR before the reset", before, 0x1bu8)?;
+    p.reset()?;
+    for (name, port, want) in [
+        ("LCR", LCR, 0),
+        ("IER", IER, 0),
+        ("IIR", IIR, NONE),
+        ("LSR", LSR, THRE | TEMT),
+    ] {
+        let got = p.inb(port)?;
+        p.check_eq(name, got, want);
+    }
+    let mcr = p.inb(MCR)?;
+    p.check_eq("loopback", mcr & LOOP, 0u8);
+    Ok(())
+}
+
+fn reset_fifo(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0xc1)?;
+    loop_in(p, b"abc")?;
+    let before = p.inb(IIR)?;
+    p.require_eq("IIR bits 6 and 7 before the reset", before & 0xc0, 0xc0u8)?;
+    p.reset()?;
+    let (iir, lsr) = (p.inb(IIR)?, p.inb(LSR)?);
+    p.check_eq("IIR", iir, NONE);
+    p.check_eq("DR", lsr & DR, 0u8);
+    Ok(())
+}
+
+/// Only 0 to 1 of the enable counts.
+fn thre_kept(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, ETBEI)?;
+    let first = p.inb(IIR)?;
+    p.check_eq("IIR once enabled", first & ID_MASK, ID_THRE);
+    p.outb(IER, ETBEI | ERBFI)?;
+    let second = p.inb(IIR)?;
+    p.check_eq("IIR after IER was written again", second & ID_MASK, NONE);
     Ok(())
 }

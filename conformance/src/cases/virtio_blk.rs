@@ -178,6 +178,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/reset/during-flush",
+        title: "A device that was reset during writes and a flush lets their memory be, and works again.",
+        clause: &clause::RESET_QUIET,
+        body: Body::Bus(reset_during_flush),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/reset/during-io",
         title: "A device that was reset with requests under way lets their buffers be.",
         clause: &clause::RESET_QUIET,
@@ -586,6 +593,46 @@ fn reset_during_io(p: &mut Probe<'_>) -> Result<(), Stop> {
     check_bytes(p, "its data", &got, &original(40, 1));
     let before = p.read_memory(DATA, 4 * 4096)?;
     check_bytes(p, "buffers of before the reset", &before, &[FILL; 4 * 4096]);
+    Ok(())
+}
+
+fn reset_during_flush(p: &mut Probe<'_>) -> Result<(), Stop> {
+    need(p, feature::FLUSH, "FLUSH")?;
+    let mut blk = Blk::start(p, feature::FLUSH)?;
+    p.write_memory(DATA, &[0x3c; 1024])?;
+    blk.describe(p, 0, kind::OUT, 30, Data::ToDevice(DATA, 512))?;
+    blk.describe(p, 1, kind::OUT, 31, Data::ToDevice(DATA + 512, 512))?;
+    blk.describe(p, 2, kind::FLUSH, 0, Data::Nothing)?;
+    blk.submit(p, &[0, 1, 2])?;
+    blk.transport.write(p, reg::STATUS, 0)?;
+    let mut status = blk.transport.status(p)?;
+    for _ in 0..RESET_LOOKS_MAX {
+        if status == 0 {
+            break;
+        }
+        status = blk.transport.status(p)?;
+    }
+    p.require_eq("Status after the reset", status, 0u32)?;
+    // From here on the memory is the driver's again.
+    p.write_memory(driver::status_at(1), &[outcome::UNWRITTEN; 2])?;
+    let mut blk = Blk::start(p, feature::FLUSH)?;
+    let flush = blk.request(p, kind::FLUSH, 0, Data::Nothing)?;
+    p.check_eq("status of a flush afterwards", flush.status, outcome::OK);
+    for sector in [30, 31] {
+        // A write that was under way may or may not have been carried out, but not in part.
+        let got = blk.read(p, sector, 1)?;
+        let whole = got == [0x3c; 512] || got == original(sector, 1);
+        p.check(
+            &format!("sector {sector}"),
+            whole,
+            "a mixture",
+            "the old data or the new",
+        );
+    }
+    for slot in [1, 2] {
+        let status = driver::status(p, slot)?;
+        p.check_eq("status of a request of before the reset", status, outcome::UNWRITTEN);
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! virtio-mmio transports: registers.
 
 use crate::case::{Body, Case, Feature, Level, Setup};
-use crate::clause::{microvm, virtio as clause};
+use crate::clause::{firecracker, microvm, virtio as clause};
 use crate::driver::virtio_mmio::{ID_RNG, MAGIC, Queue, Transport, VERSION_1_WORD_1, reg, status};
 use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
@@ -27,6 +27,8 @@ const LEGACY: Setup = Setup {
     devices: &["virtio-rng"],
     ..Setup::DEFAULT
 };
+/// Every transport is there, also those without a device.
+const ON_ALL: &[Feature] = &[Feature::VirtioMmio, Feature::VirtioModern, Feature::AllTransports];
 const ON_LEGACY: &[Feature] = &[Feature::VirtioMmio, Feature::VirtioLegacy];
 
 pub(crate) const CASES: &[Case] = &[
@@ -34,11 +36,24 @@ pub(crate) const CASES: &[Case] = &[
         id: "virtio-mmio/attach/last-first",
         title: "Three devices sit on the three highest transports.",
         clause: &microvm::TRANSPORTS,
+        features: ON_ALL,
         setup: Setup {
             devices: &["virtio-rng"; 3],
             ..MODERN
         },
         body: Body::Bus(attach_last_first),
+        ..AREA
+    },
+    Case {
+        id: "virtio-mmio/attach/one-each",
+        title: "Three devices have the three lowest transports, and there are no others.",
+        clause: &firecracker::TRANSPORTS,
+        features: &[Feature::VirtioMmio, Feature::VirtioModern, Feature::TransportEach],
+        setup: Setup {
+            devices: &["virtio-rng"; 3],
+            ..MODERN
+        },
+        body: Body::Bus(attach_one_each),
         ..AREA
     },
     Case {
@@ -59,6 +74,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "virtio-mmio/empty/answers",
         title: "A transport without a device answers with MagicValue, Version and DeviceID 0.",
         clause: &clause::EMPTY_SLOT,
+        features: ON_ALL,
         body: Body::Bus(empty_answers),
         ..AREA
     },
@@ -66,6 +82,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "virtio-mmio/empty/ignores-writes",
         title: "Writes to a transport without a device change nothing.",
         clause: &clause::EMPTY_SLOT,
+        features: ON_ALL,
         body: Body::Bus(empty_ignores),
         ..AREA
     },
@@ -124,7 +141,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         id: "virtio-mmio/identity/magic",
-        title: "All eight transports answer with MagicValue.",
+        title: "Every transport answers with MagicValue.",
         ..AREA
     },
     Case {
@@ -299,10 +316,14 @@ pub(crate) const CASES: &[Case] = &[
 /// RAM that no image of ours uses.
 const RING: u64 = 0x40_0000;
 
+/// The transports that are there.
 fn transports(p: &Probe<'_>) -> Vec<Transport> {
-    (0..p.layout().virtio_count)
-        .map(|index| Transport::at(p, index))
-        .collect()
+    let count = if p.layout().has(Feature::TransportEach) {
+        p.setup().devices.len() as u8
+    } else {
+        p.layout().virtio_count
+    };
+    (0..count).map(|index| Transport::at(p, index)).collect()
 }
 
 fn identity_magic(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -384,6 +405,19 @@ fn attach_last_first(p: &mut Probe<'_>) -> Result<(), Stop> {
         let (magic, got) = (transport.read(p, reg::MAGIC_VALUE)?, transport.read(p, reg::DEVICE_ID)?);
         p.check_eq("MagicValue", magic, MAGIC);
         p.check_eq("DeviceID", got, want);
+    }
+    Ok(())
+}
+
+fn attach_one_each(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for index in 0..p.layout().virtio_count {
+        p.point(format!("transport {index}"));
+        let transport = Transport::at(p, index);
+        let (magic, id) = if index < 3 { (MAGIC, ID_RNG) } else { (0, 0) };
+        let got = transport.read(p, reg::MAGIC_VALUE)?;
+        p.check_eq("MagicValue", got, magic);
+        let got = transport.read(p, reg::DEVICE_ID)?;
+        p.check_eq("DeviceID", got, id);
     }
     Ok(())
 }

@@ -22,6 +22,11 @@ const MODERN: Setup = Setup {
     devices: &["virtio-rng"],
     ..Setup::DEFAULT
 };
+const TWO: Setup = Setup {
+    modern: true,
+    devices: &["virtio-rng", "virtio-rng"],
+    ..Setup::DEFAULT
+};
 const LEGACY: Setup = Setup {
     modern: false,
     devices: &["virtio-rng"],
@@ -147,6 +152,113 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtqueue/legacy/reset-during-io",
+        title: "A legacy device that was reset with requests waiting forgets its queue and lets their buffers be.",
+        clause: &clause::RESET_QUIET,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(legacy_reset),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/acknowledge",
+        title: "The line of a device that asks for a reset falls when the driver acknowledges.",
+        clause: &clause::INTERRUPT_ACK,
+        needs: Caps::QUEUES.with(Caps::LINES),
+        body: Body::Bus(needs_reset_acknowledge),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/cleared",
+        title: "A reset takes back the request for a reset and its interrupt.",
+        clause: &clause::STATUS_RESET,
+        body: Body::Bus(needs_reset_cleared),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/generation",
+        title: "A device that asks for a reset has not changed its configuration.",
+        clause: &clause::CONFIG_GENERATION,
+        level: Level::Should,
+        body: Body::Bus(needs_reset_generation),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/line",
+        title: "A device that asks for a reset raises its line.",
+        clause: &clause::NEEDS_RESET_NOTIFIED,
+        needs: Caps::QUEUES.with(Caps::LINES),
+        body: Body::Bus(needs_reset_line),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/notified",
+        title: "A device that asks for a reset says so with a configuration change, whatever broke its ring.",
+        clause: &clause::NEEDS_RESET_NOTIFIED,
+        body: Body::Bus(needs_reset_notified),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/other-device",
+        title: "A broken ring of one device does not stop another.",
+        clause: &clause::SURVIVES,
+        setup: TWO,
+        body: Body::Bus(needs_reset_other),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/serves-or-asks",
+        title: "A device whose ring breaks the rules goes on or asks for a reset, and does not stop in silence.",
+        clause: &clause::NEEDS_RESET,
+        level: Level::Should,
+        body: Body::Bus(needs_reset_serves_or_asks),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/reset/before-acknowledge",
+        title: "A reset takes back an interrupt that nobody acknowledged.",
+        clause: &clause::RESET_CLEARS,
+        body: Body::Bus(reset_before_acknowledge),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/reset/before-notify",
+        title: "Requests that were made available before a reset and not notified are not carried out after it.",
+        clause: &clause::RESET_QUIET,
+        body: Body::Bus(reset_before_notify),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/reset/full-ring",
+        title: "A reset right behind the notification of a full ring leaves nothing of it.",
+        clause: &clause::RESET_QUIET,
+        body: Body::Bus(reset_full_ring),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/reset/half-processed",
+        title: "A ring that was half processed at a reset is not touched when another takes its place.",
+        clause: &clause::RESET_QUIET,
+        body: Body::Bus(reset_half_processed),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/reset/line",
+        title: "A reset lowers the line of an interrupt that nobody acknowledged.",
+        clause: &clause::RESET_CLEARS,
+        needs: Caps::QUEUES.with(Caps::LINES),
+        body: Body::Bus(reset_line),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/reset/system",
+        title: "A reset of the machine right behind a notification leaves a device without a queue, and memory alone.",
+        clause: &clause::RESET_QUIET,
+        needs: Caps::QUEUES.with(Caps::RESET),
+        body: Body::Bus(reset_system),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/reset/works-again",
         title: "After a reset the queue can be set up and used again from the start.",
         clause: &clause::RESET_CLEARS,
@@ -170,6 +282,10 @@ pub(crate) const CASES: &[Case] = &[
 /// RAM that no image of ours uses: rings, then buffers.
 const RING: u64 = 0x40_0000;
 const BUFFER: u64 = 0x41_0000;
+/// The ring of a second driver.
+const SECOND_RING: u64 = 0x43_0000;
+/// Its buffer.
+const SECOND_BUFFER: u64 = 0x44_0000;
 const TABLE: u64 = 0x42_0000;
 /// Guest-physical address with nothing there in any profile.
 const NOWHERE: u64 = 0xd000_0000;
@@ -179,12 +295,18 @@ const FILL: u8 = 0;
 
 /// A modern entropy device with one queue of eight, ready to go.
 fn start(p: &mut Probe<'_>, features: u32) -> Result<(Transport, Queue), Stop> {
-    let (transport, queue) = (Transport::first_device(p), Queue::at(RING, SIZE));
+    let transport = Transport::first_device(p);
+    let queue = start_at(p, transport, RING, features)?;
+    Ok((transport, queue))
+}
+
+fn start_at(p: &mut Probe<'_>, transport: Transport, ring: u64, features: u32) -> Result<Queue, Stop> {
+    let queue = Queue::at(ring, SIZE);
     transport.negotiate(p, features)?;
     queue.clear(p)?;
     transport.set_queue(p, &queue)?;
     transport.driver_ok(p)?;
-    Ok((transport, queue))
+    Ok(queue)
 }
 
 fn notify(p: &mut Probe<'_>, transport: Transport) -> Result<(), Stop> {
@@ -215,8 +337,12 @@ fn check_random(p: &mut Probe<'_>, gpa: u64, length: usize) -> Result<(), Stop> 
 
 /// One request of one buffer, from entry 0 of a fresh queue.
 fn request(p: &mut Probe<'_>, transport: Transport, queue: &Queue) -> Result<(), Stop> {
-    p.write_memory(BUFFER, &[FILL; LENGTH as usize])?;
-    queue.describe(p, 0, Descriptor::writable(BUFFER, LENGTH))?;
+    request_into(p, transport, queue, BUFFER)
+}
+
+fn request_into(p: &mut Probe<'_>, transport: Transport, queue: &Queue, buffer: u64) -> Result<(), Stop> {
+    p.write_memory(buffer, &[FILL; LENGTH as usize])?;
+    queue.describe(p, 0, Descriptor::writable(buffer, LENGTH))?;
     queue.offer(p, 0, &[0])?;
     notify(p, transport)?;
     let used = settle(p, queue, 1)?;
@@ -229,7 +355,7 @@ fn request(p: &mut Probe<'_>, transport: Transport, queue: &Queue) -> Result<(),
         length.to_string(),
         format!("1..={LENGTH}"),
     );
-    check_random(p, BUFFER, length.clamp(1, LENGTH) as usize)
+    check_random(p, buffer, length.clamp(1, LENGTH) as usize)
 }
 
 fn rng_fills(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -544,4 +670,327 @@ fn hostile_needs_reset(p: &mut Probe<'_>) -> Result<(), Stop> {
     let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
     p.check_eq("configuration interrupt", pending & 2, 2u32);
     Ok(())
+}
+
+/// Offers as many requests as the queue has descriptors, from entry 0 of a fresh queue, each with a buffer of its own
+/// from [`BUFFER`] on; notifies nobody.
+fn offer_all(p: &mut Probe<'_>, queue: &Queue) -> Result<(), Stop> {
+    let heads: Vec<u16> = (0..queue.size).collect();
+    p.write_memory(BUFFER, &[FILL; BUFFERS_BYTES])?;
+    for &head in &heads {
+        let at = BUFFER + u64::from(LENGTH) * u64::from(head);
+        queue.describe(p, head, Descriptor::writable(at, LENGTH))?;
+    }
+    queue.offer(p, 0, &heads)
+}
+
+const BUFFERS_BYTES: usize = LENGTH as usize * SIZE as usize;
+
+/// Resets the device and waits until it is: then the memory of the old queue is the driver's again, who fills the
+/// buffers anew.
+fn reset(p: &mut Probe<'_>, transport: Transport) -> Result<(), Stop> {
+    transport.write(p, reg::STATUS, 0)?;
+    let mut got = transport.status(p)?;
+    for _ in 0..LOOKS_MAX {
+        if got == 0 {
+            break;
+        }
+        got = transport.status(p)?;
+    }
+    p.require_eq("Status after the reset", got, 0u32)?;
+    p.write_memory(BUFFER, &[FILL; BUFFERS_BYTES])
+}
+
+/// A second driver with a ring and a buffer of its own gets what it asks for, and the first one's buffers stay.
+fn second_driver(p: &mut Probe<'_>, transport: Transport) -> Result<(), Stop> {
+    let queue = start_at(p, transport, SECOND_RING, 0)?;
+    request_into(p, transport, &queue, SECOND_BUFFER)?;
+    old_buffers_stay(p)
+}
+
+fn old_buffers_stay(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let bytes = p.read_memory(BUFFER, BUFFERS_BYTES)?;
+    let changed = bytes.iter().position(|&byte| byte != FILL);
+    let got = changed.map_or_else(|| "as they were".to_owned(), |at| format!("byte {at} changed"));
+    p.check("buffers of before the reset", changed.is_none(), got, "as they were");
+    Ok(())
+}
+
+fn reset_before_notify(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    offer_all(p, &queue)?;
+    reset(p, transport)?;
+    second_driver(p, transport)
+}
+
+fn reset_before_acknowledge(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    request(p, transport, &queue)?;
+    let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
+    p.require_eq("InterruptStatus before the reset", pending & 1, 1u32)?;
+    reset(p, transport)?;
+    let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
+    p.check_eq("InterruptStatus after the reset", pending, 0u32);
+    start(p, 0)?;
+    let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
+    p.check_eq("InterruptStatus after DRIVER_OK", pending, 0u32);
+    Ok(())
+}
+
+fn reset_line(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    let gsi = p.layout().transport_gsi(transport.index);
+    request(p, transport, &queue)?;
+    p.line_events()?;
+    reset(p, transport)?;
+    let events = p.line_events()?;
+    let levels: Vec<bool> = events
+        .iter()
+        .filter(|event| event.gsi == gsi)
+        .map(|event| event.level)
+        .collect();
+    p.check(
+        "changes of the line",
+        levels == [false],
+        format!("{levels:?}"),
+        "[false]",
+    );
+    Ok(())
+}
+
+fn reset_full_ring(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    offer_all(p, &queue)?;
+    notify(p, transport)?;
+    reset(p, transport)?;
+    // The second driver takes the same place, and finds the device at its beginning.
+    let queue = start_at(p, transport, RING, 0)?;
+    request_into(p, transport, &queue, SECOND_BUFFER)?;
+    old_buffers_stay(p)
+}
+
+fn reset_half_processed(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    offer_all(p, &queue)?;
+    // The first half, then the rest without a notification.
+    p.write_memory(queue.avail + 2, &(SIZE / 2).to_le_bytes())?;
+    notify(p, transport)?;
+    let used = settle(p, &queue, SIZE / 2)?;
+    p.require_eq("used index", used, SIZE / 2)?;
+    p.write_memory(queue.avail + 2, &SIZE.to_le_bytes())?;
+    reset(p, transport)?;
+    let before = queue.used_idx(p)?;
+    second_driver(p, transport)?;
+    let after = queue.used_idx(p)?;
+    p.check_eq("used index of the first driver's ring", after, before);
+    Ok(())
+}
+
+fn reset_system(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    offer_all(p, &queue)?;
+    notify(p, transport)?;
+    p.reset()?;
+    for (name, offset) in [
+        ("Status", reg::STATUS),
+        ("InterruptStatus", reg::INTERRUPT_STATUS),
+        ("QueueReady", reg::QUEUE_READY),
+    ] {
+        let got = transport.read(p, offset)?;
+        p.check_eq(&format!("{name} after the reset"), got, 0u32);
+    }
+    p.write_memory(BUFFER, &[FILL; BUFFERS_BYTES])?;
+    second_driver(p, transport)
+}
+
+fn legacy_reset(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    let queue = transport.start_legacy(p, RING, SIZE)?;
+    offer_all(p, &queue)?;
+    notify(p, transport)?;
+    reset(p, transport)?;
+    let page = transport.read(p, reg::QUEUE_PFN)?;
+    p.check_eq("QueuePFN after the reset", page, 0u32);
+    let queue = transport.start_legacy(p, SECOND_RING, SIZE)?;
+    request_into(p, transport, &queue, SECOND_BUFFER)?;
+    old_buffers_stay(p)
+}
+
+/// A way to break the rules of a ring: fills a fresh queue, up to the notification.
+type Breach = fn(&mut Probe<'_>, &Queue) -> Result<(), Stop>;
+
+const BREACHES: [(&str, Breach); 9] = [
+    ("avail index past the size", |p, queue| {
+        queue.describe(p, 0, Descriptor::writable(BUFFER, LENGTH))?;
+        p.write_memory(queue.avail + 2, &(SIZE + 1).to_le_bytes())
+    }),
+    ("head outside the table", |p, queue| queue.offer(p, 0, &[SIZE])),
+    ("next outside the table", |p, queue| {
+        offer_chain(p, queue, &[(driver::WRITE, SIZE)])
+    }),
+    ("loop", |p, queue| {
+        offer_chain(p, queue, &[(driver::WRITE, 1), (driver::WRITE, 0)])
+    }),
+    ("empty buffer", |p, queue| {
+        queue.describe(p, 0, Descriptor::writable(BUFFER, 0))?;
+        queue.offer(p, 0, &[0])
+    }),
+    ("buffer where no memory is", |p, queue| {
+        queue.describe(p, 0, Descriptor::writable(NOWHERE, LENGTH))?;
+        queue.offer(p, 0, &[0])
+    }),
+    ("readable buffer after a writable one", |p, queue| {
+        queue.describe(
+            p,
+            1,
+            Descriptor {
+                flags: 0,
+                ..Descriptor::writable(BUFFER, LENGTH)
+            },
+        )?;
+        offer_chain(p, queue, &[(driver::WRITE, 1)])
+    }),
+    ("table within a table", |p, queue| {
+        let table = indirect(16);
+        p.write_memory(TABLE, &table.bytes())?;
+        queue.describe(p, 0, table)?;
+        queue.offer(p, 0, &[0])
+    }),
+    ("table of half a descriptor", |p, queue| {
+        p.write_memory(TABLE, &Descriptor::writable(BUFFER, LENGTH).bytes())?;
+        queue.describe(p, 0, indirect(8))?;
+        queue.offer(p, 0, &[0])
+    }),
+];
+
+fn indirect(length: u32) -> Descriptor {
+    Descriptor {
+        address: TABLE,
+        length,
+        flags: driver::INDIRECT,
+        next: 0,
+    }
+}
+
+/// Offers the chain from descriptor 0 on, whose descriptors have these flags and go on with these others.
+fn offer_chain(p: &mut Probe<'_>, queue: &Queue, parts: &[(u16, u16)]) -> Result<(), Stop> {
+    for (index, &(flags, next)) in (0..).zip(parts) {
+        let descriptor = Descriptor {
+            flags: flags | driver::NEXT,
+            next,
+            ..Descriptor::writable(BUFFER, LENGTH)
+        };
+        queue.describe(p, index, descriptor)?;
+    }
+    queue.offer(p, 0, &[0])
+}
+
+/// What a device made of a breach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reaction {
+    AsksForReset,
+    Serves,
+    Silent,
+}
+
+/// Breaks the rules on a fresh device, and looks a bounded number of times for what comes of it.
+fn react(p: &mut Probe<'_>, breach: Breach) -> Result<(Transport, Reaction), Stop> {
+    let (transport, queue) = start(p, driver::INDIRECT_DESC)?;
+    breach(p, &queue)?;
+    notify(p, transport)?;
+    for _ in 0..LOOKS_MAX {
+        if transport.status(p)? & status::DEVICE_NEEDS_RESET != 0 {
+            return Ok((transport, Reaction::AsksForReset));
+        }
+        if queue.used_idx(p)? != 0 {
+            return Ok((transport, Reaction::Serves));
+        }
+    }
+    Ok((transport, Reaction::Silent))
+}
+
+/// Breaks a ring so that the device asks for a reset; a case about that does not apply to one that never does.
+fn break_ring(p: &mut Probe<'_>) -> Result<Transport, Stop> {
+    let (_, breach) = BREACHES[1];
+    match react(p, breach)? {
+        (transport, Reaction::AsksForReset) => Ok(transport),
+        _ => Err(never_asks()),
+    }
+}
+
+fn never_asks() -> Stop {
+    Stop::NotApplicable("the device never asks for a reset".to_owned())
+}
+
+fn needs_reset_serves_or_asks(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (name, breach) in BREACHES {
+        p.point(name);
+        let (_, reaction) = react(p, breach)?;
+        let got = format!("{reaction:?}");
+        p.check("reaction", reaction != Reaction::Silent, got, "AsksForReset or Serves");
+    }
+    Ok(())
+}
+
+fn needs_reset_notified(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let mut asked = false;
+    for (name, breach) in BREACHES {
+        p.point(name);
+        let (transport, reaction) = react(p, breach)?;
+        if reaction == Reaction::AsksForReset {
+            asked = true;
+            let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
+            p.check_eq("configuration change in InterruptStatus", pending & 2, 2u32);
+        }
+    }
+    if asked { Ok(()) } else { Err(never_asks()) }
+}
+
+fn needs_reset_line(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    let gsi = p.layout().transport_gsi(transport.index);
+    p.line_events()?;
+    break_ring(p)?;
+    let raised = p.line_events()?.iter().any(|event| event.gsi == gsi && event.level);
+    p.check_eq("line rose", raised, true);
+    Ok(())
+}
+
+fn needs_reset_acknowledge(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = break_ring(p)?;
+    let gsi = p.layout().transport_gsi(transport.index);
+    p.line_events()?;
+    let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
+    transport.write(p, reg::INTERRUPT_ACK, pending)?;
+    let fell = p.line_events()?.iter().any(|event| event.gsi == gsi && !event.level);
+    p.check_eq("line fell with the acknowledgement", fell, true);
+    Ok(())
+}
+
+fn needs_reset_cleared(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = break_ring(p)?;
+    reset(p, transport)?;
+    let pending = transport.read(p, reg::INTERRUPT_STATUS)?;
+    p.check_eq("InterruptStatus after the reset", pending, 0u32);
+    second_driver(p, transport)
+}
+
+fn needs_reset_generation(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    let before = transport.read(p, reg::CONFIG_GENERATION)?;
+    break_ring(p)?;
+    let after = transport.read(p, reg::CONFIG_GENERATION)?;
+    p.check_eq("ConfigGeneration", after, before);
+    Ok(())
+}
+
+fn needs_reset_other(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let second = p.facts().transports.get(1).copied();
+    let second = Transport::at(p, second.unwrap_or_else(|| p.layout().transport_of_device(1)));
+    let queue = start_at(p, second, SECOND_RING, 0)?;
+    for (name, breach) in BREACHES {
+        p.point(name);
+        react(p, breach)?;
+    }
+    request_into(p, second, &queue, SECOND_BUFFER)
 }

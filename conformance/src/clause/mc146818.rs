@@ -33,6 +33,10 @@ clauses! { "mc146818", DOCUMENT;
         "PF is set at the periodic rate whether PIE is 1 or 0.";
     REGISTER_D = "register-d", "Register D (0x0D), VRT",
         "VRT reads 1 while RAM and time are valid; register D cannot be written.";
+    REGISTER_A_DIVIDER = "register-a-divider", "Register A, DV2-DV0",
+        "With DV2 and DV1 set the divider is held in reset; the first update comes half a second after it is let go.";
+    RESET = "reset", "RESET",
+        "A reset clears PIE, AIE, UIE, SQWE and all flags; the time, the calendar and RAM are not affected.";
     ALARM = "alarm", "Alarm, \"don't care\" codes",
         "AF is set when the time equals the alarm bytes; an alarm byte from 0xC0 to 0xFF matches any time.";
     INTERRUPT = "interrupt", "Interrupts",

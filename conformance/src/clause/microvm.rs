@@ -27,10 +27,12 @@ clauses! { "microvm", DOCUMENT;
         "fw_cfg lists etc/e820, bootorder, bios-geometry and etc/boot-fail-wait.";
     FW_CFG_KERNEL = "fw-cfg-kernel", "kernel loading, PVH ELF",
         "A PVH ELF kernel's entry, load range and command line are offered under their fw_cfg keys.";
+    FW_CFG_BZ_IMAGE = "fw-cfg-bz-image", "kernel loading, bzImage",
+        "A bzImage goes to 0x10000 (setup part, header filled in) and 0x100000 (the rest), its command line to 0x20000.";
     CPUS = "cpus", "CPU topology",
         "The number of CPUs present and the most there can be are offered by fw_cfg as given.";
     CMDLINE = "cmdline", "kernel command line",
-        "Each transport with a device is appended to the kernel command line as virtio_mmio.device=512@0xADDR:IRQ.";
+        "Each transport with a device is appended to the kernel command line as virtio_mmio.device=SIZE@0xADDR:IRQ.";
     CMDLINE_AUTO = "cmdline-auto", "kernel command line, auto-kernel-cmdline",
         "With auto-kernel-cmdline=off the kernel gets the user's command line and nothing else.";
     TRANSPORTS = "transports", "virtio-mmio transports",
@@ -49,6 +51,30 @@ clauses! { "microvm", DOCUMENT;
         "A wide port access that straddles a device's edge gives each byte what its own port gives.";
     OPTIONS = "options", "machine options pic, pit, rtc, isa-serial",
         "A device switched off by its machine option is absent: its ports answer as an empty bus does.";
+    OPTIONS_AUTO = "options-auto", "machine options pic, pit, rtc",
+        "With auto the 8259 pair and the 8254 are there always, and the clock unless the machine runs on KVM.";
+    OPTIONS_IRQCHIP = "options-irqchip", "machine option kernel-irqchip",
+        "Where the interrupt controllers are emulated makes no difference to what they answer.";
+    DEBUG_DEVICES = "debug-devices", "isa-debug-exit and isa-debugcon",
+        "The debugging devices are there when asked for: one at port 0xf4 reads 0, one at port 0x402 reads 0xe9.";
+    OPTION_ROMS = "option-roms", "machine option x-option-roms",
+        "The option ROM that starts a kernel is offered by fw_cfg as genroms/NAME unless x-option-roms is off.";
+    RTC_BASE = "rtc-base", "RTC start date",
+        "The clock shows at power-on what the start date says.";
+    PIC_POWER_ON = "pic-power-on", "8259 pair at power-on",
+        "At power-on no input is masked, nothing is requested, and every input is edge-triggered.";
+    ELCR = "elcr", "edge/level control registers at 0x4d0 and 0x4d1",
+        "Inputs 0, 1, 2, 8 and 13 are always edge-triggered: their bits cannot be set.";
+    PIT_POWER_ON = "pit-power-on", "8254 at power-on",
+        "At power-on each counter runs in mode 3 over 65536 clocks, so that counter 0 ticks 18.2 times a second.";
+    PIT_GATES = "pit-gates", "8254 gates, no port 0x61",
+        "There is no port for the gate of counter 2, and it counts.";
+    PIT_CLOCK = "pit-clock", "8254 clock",
+        "All three counters are fed by one clock of 1193182 Hz.";
+    IOAPIC_DECODING = "ioapic-decoding", "IOAPIC at 0xfec00000",
+        "The IOAPIC decodes the low eight address bits of its 4 KiB, and its select register takes a byte.";
+    GSI_WIRING = "gsi-wiring", "interrupt routing",
+        "GSI n drives input n of the 8259 pair and of the IOAPIC, but GSI 0 drives the IOAPIC's input 2.";
     KVMCLOCK = "kvmclock", "kvmclock",
         "Under KVM the guest is offered KVM's paravirtual clock.";
 }

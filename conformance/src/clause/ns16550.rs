@@ -25,10 +25,14 @@ clauses! { "ns16550", DOCUMENT;
         "The low four bits of IER enable the interrupts; the high four are always 0.";
     INTERRUPT_IDENT = "interrupt-ident", "8.6 Interrupt Identification Register",
         "IIR names the pending interrupt of the highest priority; bit 0 is 1 when there is none.";
+    DATA_INTERRUPT = "data-interrupt", "8.6 Interrupt Identification Register, Table V",
+        "Received data is pending until the receiver buffer is read, or the FIFO down below its trigger level.";
     THRE_INTERRUPT = "thre-interrupt", "8.6 Interrupt Identification Register, Table V",
         "Enabling the THRE interrupt while the transmitter is empty raises it; reading IIR or writing THR clears it.";
     FIFO = "fifo", "8.5 FIFO Control Register",
         "Bit 0 of FCR enables both FIFOs, which bits 6 and 7 of IIR show; changing it empties them.";
+    FIFO_PROGRAMMING = "fifo-programming", "8.5 FIFO Control Register, bit 0",
+        "Bit 0 of FCR must be 1 when its other bits are written, or they are not programmed.";
     FIFO_TRIGGER = "fifo-trigger", "8.5 FIFO Control Register, bits 6 and 7",
         "The received-data interrupt comes when the FIFO holds 1, 4, 8 or 14 bytes, as chosen.";
     FIFO_TIMEOUT = "fifo-timeout", "8.11 FIFO Interrupt Mode Operation",

@@ -20,7 +20,7 @@ clauses! { "virtio", DOCUMENT;
     EMPTY_SLOT = "mmio-empty", "4.2.2, DeviceID",
         "DeviceID 0 means a transport without a device; it answers with MagicValue and Version all the same.";
     DEVICE_ID = "device-id", "5, Device Types",
-        "DeviceID names the type of the device; a block device is 2, an entropy source 4.";
+        "DeviceID names the type of the device: 1 for a network, 2 for a disk, 3 for a console, 4 for entropy.";
     FEATURE_SELECT = "mmio-features", "4.2.2, DeviceFeatures and DeviceFeaturesSel",
         "DeviceFeatures gives the 32 feature bits that the selector chooses; bits that do not exist read 0.";
     VERSION_1_OFFERED = "version-1-offered", "6.2, VIRTIO_F_VERSION_1",
@@ -71,6 +71,8 @@ clauses! { "virtio", DOCUMENT;
         "With VIRTIO_F_INDIRECT_DESC a descriptor may point to a table of descriptors.";
     NEEDS_RESET = "needs-reset", "2.1.2, DEVICE_NEEDS_RESET",
         "A device that meets an error it cannot recover from should set DEVICE_NEEDS_RESET.";
+    NEEDS_RESET_NOTIFIED = "needs-reset-notified", "2.1.2, DEVICE_NEEDS_RESET",
+        "When DRIVER_OK is set, a device that sets DEVICE_NEEDS_RESET sends a configuration change notification.";
     SURVIVES = "survives", "2.7 Split Virtqueues",
         "A ring that breaks the rules costs at most its own device, and a reset brings that back.";
     USED_LENGTH = "used-length", "2.7.8.2",
@@ -101,4 +103,28 @@ clauses! { "virtio", DOCUMENT;
         "Unknown flags of discard and write zeroes requests, and unmap in a discard request, give UNSUPP.";
     BLK_WRITE_ZEROES = "blk-write-zeroes", "5.2.6.2 Device Requirements: Device Operation",
         "After a write zeroes request the sectors read as zeros, whether or not unmap was set.";
+    FEATURES_RESERVED = "features-reserved", "2.2 Feature Bits and 6 Reserved Feature Bits",
+        "Bits 24 to 49 are reserved for what the standard says of all devices, and those without a meaning stay clear.";
+    FEATURES_NEED = "features-need", "2.2.1 and 5.1.3.1 Feature bit requirements",
+        "A device does not offer a feature that requires another one which it does not offer.";
+    NET_MAC = "net-mac", "5.1.4 Device configuration layout",
+        "With VIRTIO_NET_F_MAC the configuration space begins with the device's address.";
+    NET_STATUS = "net-status", "5.1.4 Device configuration layout",
+        "With VIRTIO_NET_F_STATUS the status says whether the link is up.";
+    NET_TRANSMIT = "net-transmit", "5.1.6.2 Packet Transmission",
+        "A frame that the driver puts into the transmit queue behind its header is sent, and its buffer used.";
+    NET_RECEIVE = "net-receive", "5.1.6.4 Processing of Incoming Packets",
+        "A frame that comes is put into a buffer of the receive queue behind its header.";
+    NET_HEADER = "net-header", "5.1.6.4.1 Device Requirements: Processing of Incoming Packets",
+        "Where no offload was negotiated, flags are 0 and gso_type is VIRTIO_NET_HDR_GSO_NONE.";
+    NET_NUM_BUFFERS = "net-num-buffers", "5.1.6.4.1 Device Requirements: Processing of Incoming Packets",
+        "If VIRTIO_NET_F_MRG_RXBUF was not negotiated, the device sets num_buffers to 1.";
+    NET_MERGED = "net-merged", "5.1.6.4.1 Device Requirements: Processing of Incoming Packets",
+        "With VIRTIO_NET_F_MRG_RXBUF num_buffers counts the buffers of a frame, all but the last of which are full.";
+    NET_LEGACY_HEADER = "net-legacy-header", "5.1.6.1 Legacy Interface: Device Operation",
+        "The legacy header has num_buffers only if VIRTIO_NET_F_MRG_RXBUF was negotiated, and 10 bytes otherwise.";
+    CONSOLE_PORT = "console-port", "5.3.6 Device Operation",
+        "What the driver puts into the transmit queue is sent, and what comes is put into the receive queue's buffers.";
+    CONSOLE_EMERGENCY = "console-emergency", "5.3.5.1 Device Requirements: Device Initialization",
+        "With VIRTIO_CONSOLE_F_EMERG_WRITE the low byte written to emerg_wr is sent, even by an unconfigured device.";
 }

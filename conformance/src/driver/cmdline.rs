@@ -6,14 +6,18 @@
 use crate::machine::Stop;
 use crate::probe::Probe;
 
-/// The devices that the machine announces for the set-up, as `(gpa, gsi)` in the order of the command line: a device
-/// without a bus takes the highest free transport.
+/// The devices that the machine announces for the set-up, as `(gpa, gsi)` in the order of the command line: that of the
+/// devices where each took the next transport by the machine's rule.
 pub fn announcements(p: &Probe<'_>) -> Vec<(u64, u8)> {
     let layout = p.layout();
     let chosen = p.facts().transports.clone();
-    let by_rule = (0..layout.virtio_count).rev().take(p.setup().devices.len()).collect();
+    let numbers = 0..p.setup().devices.len() as u8;
+    let by_rule = numbers.map(|number| layout.transport_of_device(number)).collect();
     let mut transports: Vec<u8> = if chosen.is_empty() { by_rule } else { chosen };
-    transports.sort_unstable_by(|a, b| b.cmp(a));
+    transports.sort_unstable();
+    if layout.transport_of_device(0) != 0 {
+        transports.reverse();
+    }
     transports
         .into_iter()
         .map(|index| (layout.transport(index), layout.transport_gsi(index)))
@@ -22,9 +26,10 @@ pub fn announcements(p: &Probe<'_>) -> Vec<(u64, u8)> {
 
 /// The user's words followed by one entry for each device that the machine announces.
 pub fn with_announcements(p: &Probe<'_>, user: &str) -> String {
+    let size = p.layout().virtio_cmdline_size;
     let entries = announcements(p)
         .into_iter()
-        .map(|(gpa, gsi)| format!(" virtio_mmio.device=512@{gpa:#x}:{gsi}"));
+        .map(|(gpa, gsi)| format!(" virtio_mmio.device={size}@{gpa:#x}:{gsi}"));
     entries.fold(user.to_owned(), |line, entry| line + &entry)
 }
 

@@ -36,10 +36,20 @@ pub mod key {
     pub const MAX_CPUS: u16 = 0x0f;
     /// The kernel's entry point, u32.
     pub const KERNEL_ENTRY: u16 = 0x10;
+    /// A bzImage behind its setup part.
+    pub const KERNEL_DATA: u16 = 0x11;
+    /// Where the command line is to lie, u32.
+    pub const CMDLINE_ADDR: u16 = 0x13;
     /// Bytes of the command line with its NUL, u32.
     pub const CMDLINE_SIZE: u16 = 0x14;
     /// The command line with its NUL.
     pub const CMDLINE_DATA: u16 = 0x15;
+    /// Where the setup part is to lie, u32.
+    pub const SETUP_ADDR: u16 = 0x16;
+    /// Bytes of the setup part, u32.
+    pub const SETUP_SIZE: u16 = 0x17;
+    /// The setup part, its header filled in.
+    pub const SETUP_DATA: u16 = 0x18;
     /// The file directory.
     pub const FILE_DIR: u16 = 0x19;
     /// First selector of a file.

@@ -22,6 +22,22 @@ pub const ENTRIES: u8 = 24;
 /// Redirection entry: masked.
 pub const MASKED: u32 = 1 << 16;
 
+/// Redirection entry: level-triggered.
+pub const LEVEL: u32 = 1 << 15;
+/// Redirection entry: remote IRR.
+pub const REMOTE_IRR: u32 = 1 << 14;
+/// Redirection entry: delivery mode NMI.
+pub const NMI: u32 = 4 << 8;
+/// End of interrupt; only from version 0x20 on.
+pub const EOI: u64 = 0xfec0_0040;
+/// The first version with an EOI register.
+pub const VERSION_WITH_EOI: u32 = 0x20;
+
+/// Index of the low half of an entry.
+pub fn low(entry: u8) -> u8 {
+    IOREDTBL + 2 * entry
+}
+
 /// Reads a register through the window.
 ///
 /// # Errors

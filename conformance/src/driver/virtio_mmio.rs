@@ -68,14 +68,14 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// The transport of the set-up's first device: where the subject put it, or by the machine's rule the highest.
+    /// The transport of the set-up's first device: where the subject put it, or by the machine's rule.
     pub fn first_device(p: &Probe<'_>) -> Transport {
         let index = p
             .facts()
             .transports
             .first()
             .copied()
-            .unwrap_or_else(|| p.layout().virtio_count - 1);
+            .unwrap_or_else(|| p.layout().transport_of_device(0));
         Transport::at(p, index)
     }
 
@@ -143,7 +143,12 @@ impl Transport {
 
     /// Tells a modern transport where queue 0 lies, and makes it ready.
     pub fn set_queue(self, p: &mut Probe<'_>, queue: &Queue) -> Result<(), Stop> {
-        self.write(p, reg::QUEUE_SEL, 0)?;
+        self.set_queue_at(p, 0, queue)
+    }
+
+    /// Tells a modern transport where queue `index` lies, and makes it ready.
+    pub fn set_queue_at(self, p: &mut Probe<'_>, index: u32, queue: &Queue) -> Result<(), Stop> {
+        self.write(p, reg::QUEUE_SEL, index)?;
         self.write(p, reg::QUEUE_NUM, u32::from(queue.size))?;
         for (offset, gpa) in [
             (reg::QUEUE_DESC, queue.desc),
@@ -159,22 +164,28 @@ impl Transport {
     /// Brings a legacy device up with queue 0 of `size` entries from `gpa` on, which is a multiple of 4096: pages and
     /// alignment of 4 KiB, descriptors, the avail ring behind them, the used ring on the next page.
     pub fn start_legacy(self, p: &mut Probe<'_>, gpa: u64, size: u16) -> Result<Queue, Stop> {
-        let avail = gpa + 16 * u64::from(size);
-        let queue = Queue {
-            desc: gpa,
-            avail,
-            used: gpa + 0x1000,
-            size,
-        };
         self.acknowledge(p)?;
         self.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
         self.accept(p, 0, 0)?;
+        let queue = self.set_legacy_queue(p, 0, gpa, size)?;
+        self.driver_ok(p)?;
+        Ok(queue)
+    }
+
+    /// Tells a legacy transport, which knows the page size, where queue `index` lies: laid out as in
+    /// [`Transport::start_legacy`], cleared.
+    pub fn set_legacy_queue(self, p: &mut Probe<'_>, index: u32, gpa: u64, size: u16) -> Result<Queue, Stop> {
+        let queue = Queue {
+            desc: gpa,
+            avail: gpa + 16 * u64::from(size),
+            used: gpa + 0x1000,
+            size,
+        };
         queue.clear(p)?;
-        self.write(p, reg::QUEUE_SEL, 0)?;
+        self.write(p, reg::QUEUE_SEL, index)?;
         self.write(p, reg::QUEUE_NUM, u32::from(size))?;
         self.write(p, reg::QUEUE_ALIGN, 4096)?;
         self.write(p, reg::QUEUE_PFN, (gpa >> 12) as u32)?;
-        self.driver_ok(p)?;
         Ok(queue)
     }
 

@@ -12,6 +12,7 @@ fn lane() -> Lane {
         subject: "qemu".to_owned(),
         depth: Depth::Wire,
         layout: &QEMU_7_2,
+        areas: Vec::new(),
         ways: Vec::new(),
     }
 }
@@ -79,11 +80,26 @@ fn entry_makes_its_verdict_known_and_a_pass_unexpected() {
 
 #[test]
 fn entry_for_another_depth_profile_or_way_does_not_speak() {
-    for other in ["depth = \"cpu\"", "profile = \"microvm-2019\"", "way = \"running\""] {
+    for other in [
+        "depth = \"cpu\"",
+        "depth = [\"bus\", \"cpu\"]",
+        "profile = \"microvm-2019\"",
+        "way = \"running\"",
+    ] {
         let rest = format!("verdict = \"crash\"\nreason = \"Because.\"\n{other}");
         let standing = expectations(&[("THIS", &rest)]).standing(&result(Verdict::Pass), &lane());
         assert_eq!(standing, Standing::Expected);
     }
+}
+
+#[test]
+fn entry_for_several_depths_speaks_at_each() {
+    let entries = expectations(&[(
+        "THIS",
+        "verdict = \"crash\"\nreason = \"Because.\"\ndepth = [\"bus\", \"wire\"]",
+    )]);
+    let standing = entries.standing(&result(Verdict::Crash), &lane());
+    assert_eq!(standing, Standing::Known("Because.".to_owned()));
 }
 
 #[test]

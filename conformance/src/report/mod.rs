@@ -69,7 +69,7 @@ pub struct Host {
     pub cpu: String,
     /// Processors that can be used.
     pub cpus: usize,
-    /// Whether /dev/kvm can be opened.
+    /// Whether /dev/kvm can be used.
     pub kvm: bool,
 }
 
@@ -105,6 +105,9 @@ pub struct LaneFacts {
     pub unavailable: Option<String>,
     /// Cases that were to run in it.
     pub planned: usize,
+    /// Only cases of these areas were meant for it; empty means all.
+    #[serde(default)]
+    pub areas: Vec<String>,
 }
 
 /// One case in one lane.
@@ -328,7 +331,7 @@ impl Report {
         let has = |wanted: &[Verdict]| verdicts.iter().flatten().any(|verdict| wanted.contains(verdict));
         if has(&[Verdict::Fail, Verdict::Timeout, Verdict::Crash]) {
             "not conformant"
-        } else if !self.complete {
+        } else if !self.complete || !self.lanes[lane].areas.is_empty() {
             "partial"
         } else if results < self.lanes[lane].planned || has(&[Verdict::Unsupported, Verdict::Error]) {
             "incomplete"
@@ -453,6 +456,7 @@ fn lanes(plan: &Plan) -> Vec<LaneFacts> {
         profile: lane.layout.profile.to_owned(),
         way: lane.ways.first().map(|way| way.name.clone()).unwrap_or_default(),
         unavailable: lane.unavailable(),
+        areas: lane.areas.clone(),
     });
     facts.collect()
 }

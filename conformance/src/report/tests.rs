@@ -64,6 +64,7 @@ pub(crate) fn sample() -> Report {
             way: "paused".to_owned(),
             unavailable: None,
             planned: 1,
+            areas: Vec::new(),
         }],
         results: vec![
             entry("a/passes/so", Verdict::Pass, StandingFacts::Expected),
@@ -112,6 +113,9 @@ fn claim_is_lost_by_a_failed_must_and_open_without_an_answer() {
     assert_eq!(report.claim(0), "incomplete");
     report.results.retain(|entry| entry.verdict == "pass");
     assert_eq!(report.claim(0), "conformant");
+    report.lanes[0].areas = vec!["a".to_owned()];
+    assert_eq!(report.claim(0), "partial", "cases were never meant for it");
+    report.lanes[0].areas.clear();
     report.lanes[0].planned = 2;
     assert_eq!(report.claim(0), "incomplete", "a result is missing");
     report.complete = false;

@@ -45,7 +45,7 @@ impl Plan {
         let cases: Vec<_> = cases.filter(|case| selection.selects(case)).collect();
         let mut units = Vec::new();
         for (lane, place) in lanes.iter().enumerate() {
-            let here = cases.iter().filter(|case| catalog::depths(case).contains(&place.depth));
+            let here = cases.iter().filter(|case| place.takes(case));
             units.extend(here.map(|case| Unit { case, lane }));
         }
         if let Some((k, n)) = selection.partition {

@@ -58,6 +58,7 @@ fn lane(adapter: Result<Box<dyn Adapter>, String>) -> Lane {
         subject: "null".to_owned(),
         depth: Depth::Bus,
         layout: &MICROVM_2019,
+        areas: Vec::new(),
         ways: vec![Way::new("", adapter)],
     }
 }

@@ -14,6 +14,7 @@ use super::console::{Closed, Console};
 use super::description::{Description, Launch, Places};
 use super::disk;
 use super::kernel;
+use super::peer::Peers;
 use super::process::{Process, printable};
 use crate::case::Setup;
 use crate::layout::Layout;
@@ -67,12 +68,17 @@ impl Adapter for AgentAdapter {
             let text = format!("the agent needs {RAM_BYTES_MIN:#x} bytes of RAM below 4 GiB, there are {low_bytes:#x}");
             return Err(Stop::Unavailable(text));
         }
+        if setup.bz_image {
+            return Err(Stop::Unavailable("the agent is the kernel, and no bzImage".to_owned()));
+        }
         let append = setup.append.unwrap_or_default().to_owned();
         let (folder, disks) = disk::folder_with_images(setup)?;
+        let peers = Peers::start(folder.as_ref().map(TempDir::path), setup)?;
         let places = Places {
             kernel: Some(self.image.display().to_string()),
             append: append.clone(),
             disks,
+            peers: peers.paths(),
             ..Places::default()
         };
         let words = self.description.command_line(&self.launch, setup, layout, &places)?;
@@ -87,6 +93,7 @@ impl Adapter for AgentAdapter {
             },
             process,
             client: Client::new(console, ATTEMPTS_MAX),
+            _peers: peers,
             _folder: folder,
         };
         machine.greet()?;
@@ -103,6 +110,7 @@ struct AgentMachine {
     // Connections; the process goes first, so that it is dead before its folder is removed.
     process: Process,
     client: Client<Console>,
+    _peers: Peers,
     _folder: Option<TempDir>,
 }
 

@@ -4,12 +4,15 @@
 //! subject cannot do, and cases that ask for it come out as unsupported.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::io::Read;
 use std::path::Path;
 
+use kvm_ioctls::Kvm;
 use serde::Deserialize;
 
-use crate::case::Setup;
+use crate::case::{Feature, Setup};
+use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::{Caps, Depth, Stop};
 
@@ -35,7 +38,8 @@ pub struct Description {
     #[serde(default)]
     pub machine_options: BTreeMap<String, String>,
     /// Words for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`. In them `{disk}` is the
-    /// path of the device's disk image and `{device}` its number, from 0.
+    /// path of the device's disk image, `{peer}` that of a socket which makes what a network or a console sends come
+    /// back (see [`super::peer`]), and `{device}` its number, from 0.
     #[serde(default)]
     pub devices: BTreeMap<String, Vec<String>>,
     /// Ways to start it as a process that speaks qtest.
@@ -75,6 +79,8 @@ pub struct Arguments {
     pub rtc_base: Option<Vec<String>>,
     /// A kernel: `{kernel}`.
     pub kernel: Option<Vec<String>>,
+    /// A firmware, for ways with capability `firmware` as a profile that has one: `{halt-bios}`.
+    pub firmware: Option<Vec<String>>,
     /// A kernel's command line: `{append}`.
     pub append: Option<Vec<String>>,
     /// Transports of version 2.
@@ -93,9 +99,19 @@ pub struct Launch {
     /// When it is used.
     #[serde(default, rename = "use")]
     pub usage: Usage,
+    /// The profiles it is started as when nobody asks for one; without, the subject's first.
+    #[serde(default)]
+    pub profiles: Vec<String>,
     /// What the host must have.
     #[serde(default)]
     pub needs: Vec<Need>,
+    /// Only cases of these areas run in it, the first words of ids; empty means all. For a second way of starting
+    /// that differs in some parts of the machine only. Such a lane's claim is `partial` at best.
+    #[serde(default)]
+    pub areas: Vec<String>,
+    /// Machine options it cannot be given, as `OPTION=VALUE`: cases that want one are unsupported.
+    #[serde(default)]
+    pub cannot: Vec<String>,
     /// Program and arguments; `{setup}`, `{machine-options}`, `{profile}`, `{socket}`, `{qmp}`, `{halt-bios}` and the
     /// words of [`Arguments`] are filled in. The program is looked for beside this one first, then in `PATH`.
     pub command: Vec<String>,
@@ -155,7 +171,7 @@ pub enum Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
-    /// `/dev/kvm`, readable and writable.
+    /// `/dev/kvm`, readable, writable and KVM.
     Kvm,
 }
 
@@ -225,6 +241,8 @@ pub struct Places {
     pub boot_marks: String,
     /// `{disk}` of each device of the set-up that has one.
     pub disks: Vec<Option<String>>,
+    /// `{peer}` of each device of the set-up that has one.
+    pub peers: Vec<Option<String>>,
 }
 
 impl Description {
@@ -297,14 +315,23 @@ impl Description {
         let mut options = String::new();
         let limit = setup.max_ram_below_4g.map(|bytes| bytes.to_string());
         let limit = limit.as_deref().map(|value| ("max-ram-below-4g", value));
-        for (name, value) in setup.options.iter().copied().chain(limit) {
+        let wanted = setup
+            .options
+            .iter()
+            .copied()
+            .filter(|(name, _)| layout.takes_option(name));
+        for (name, value) in wanted.chain(limit) {
+            if launch.cannot.iter().any(|option| *option == format!("{name}={value}")) {
+                let way = format!("subject '{}' started as '{}'", self.name, launch.name);
+                return Err(Stop::Unavailable(format!("{way} cannot be given {name}={value}")));
+            }
             let template = self
                 .machine_options
                 .get(name)
                 .ok_or_else(|| Stop::Unavailable(format!("subject '{}' has no machine option '{name}'", self.name)))?;
             options.push_str(&template.replace("{value}", value));
         }
-        let words = self.setup_words(setup, places)?;
+        let words = self.setup_words(launch, setup, layout, places)?;
         let fill = |word: &str| fill(word, setup, layout, places, &options);
         let mut line = Vec::new();
         for word in &launch.command {
@@ -317,7 +344,13 @@ impl Description {
         Ok(line)
     }
 
-    fn setup_words(&self, setup: &Setup, places: &Places) -> Result<Vec<String>, Stop> {
+    fn setup_words(
+        &self,
+        launch: &Launch,
+        setup: &Setup,
+        layout: &Layout,
+        places: &Places,
+    ) -> Result<Vec<String>, Stop> {
         let lacks = |what: &str| Stop::Unavailable(format!("subject '{}' cannot be given {what}", self.name));
         let part = |words: &Option<Vec<String>>, is_default: bool, what: &str| match words {
             Some(words) => Ok(words.clone()),
@@ -329,10 +362,15 @@ impl Description {
         let mut words = part(&arguments.ram, setup.ram_bytes == default.ram_bytes, "a RAM size")?;
         let cpus_default = (setup.cpus, setup.cpus_max) == (default.cpus, default.cpus_max);
         words.extend(part(&arguments.cpus, cpus_default, "a number of CPUs")?);
-        let rtc_default = setup.rtc_base == default.rtc_base;
-        words.extend(part(&arguments.rtc_base, rtc_default, "a date for the RTC")?);
-        if setup.modern {
-            words.extend(part(&arguments.modern, false, "transports of version 2")?);
+        if layout.has(Feature::Rtc) {
+            let rtc_default = setup.rtc_base == default.rtc_base;
+            words.extend(part(&arguments.rtc_base, rtc_default, "a date for the RTC")?);
+        }
+        if layout.has(Feature::Firmware) && launch.caps.iter().any(|cap| cap == "firmware") {
+            words.extend(part(&arguments.firmware, true, "a firmware")?);
+        }
+        if layout.is_modern(setup) {
+            words.extend(part(&arguments.modern, !setup.modern, "transports of version 2")?);
         } else {
             // A machine without devices and transports does not care which version they would be.
             words.extend(part(
@@ -351,7 +389,9 @@ impl Description {
             let device_words = self.devices.get(*device);
             let device_words = device_words.ok_or_else(|| lacks(&format!("device '{device}'")))?;
             let disk = places.disks.get(index).cloned().flatten().unwrap_or_default();
+            let peer = places.peers.get(index).cloned().flatten().unwrap_or_default();
             let filled = device_words.iter().map(|word| word.replace("{disk}", &disk));
+            let filled = filled.map(|word| word.replace("{peer}", &peer));
             words.extend(filled.map(|word| word.replace("{device}", &index.to_string())));
         }
         Ok(words)
@@ -392,6 +432,15 @@ impl Description {
                     return Err(format!("{place}: name = \"{}\" is taken; give it another", launch.name));
                 }
                 launch.caps().map_err(|problem| format!("{place}: {problem}"))?;
+                launch.check_areas().map_err(|problem| format!("{place}: {problem}"))?;
+                self.check_cannot(launch)
+                    .map_err(|problem| format!("{place}: {problem}"))?;
+                if let Some(profile) = launch.profiles.iter().find(|&name| !self.profiles.contains(name)) {
+                    return Err(format!(
+                        "{place}: profiles: '{profile}' is no profile of the subject; choose from {}",
+                        self.profiles.join(", ")
+                    ));
+                }
                 self.check_placeholders(launch)
                     .map_err(|problem| format!("{place}: {problem}"))?;
             }
@@ -402,12 +451,25 @@ impl Description {
         Ok(())
     }
 
+    fn check_cannot(&self, launch: &Launch) -> Result<(), String> {
+        for option in &launch.cannot {
+            let Some((name, _)) = option.split_once('=') else {
+                return Err(format!("cannot: \"{option}\" is no OPTION=VALUE, such as \"pic=off\""));
+            };
+            if !self.machine_options.contains_key(name) {
+                return Err(format!("cannot: \"{option}\": [machine-options] has no '{name}'"));
+            }
+        }
+        Ok(())
+    }
+
     fn check_placeholders(&self, launch: &Launch) -> Result<(), String> {
         let arguments = &self.arguments;
         let parts = [
             &arguments.ram,
             &arguments.cpus,
             &arguments.rtc_base,
+            &arguments.firmware,
             &arguments.kernel,
             &arguments.append,
             &arguments.modern,
@@ -454,7 +516,31 @@ impl Launch {
             })?;
             caps = caps.with(*cap);
         }
-        Ok(caps)
+        let stands_still = caps.missing(Caps::FROZEN).is_empty() && !caps.missing(Caps::CLOCK).is_empty();
+        Ok(if stands_still { caps } else { caps.with(Caps::TIME) })
+    }
+
+    fn check_areas(&self) -> Result<(), String> {
+        let known = catalog::areas();
+        match self.areas.iter().find(|area| !known.contains(area.as_str())) {
+            None => Ok(()),
+            Some(area) => {
+                let known: Vec<_> = known.into_iter().collect();
+                Err(format!(
+                    "areas: '{area}' is the area of no case; choose from {}",
+                    known.join(", ")
+                ))
+            }
+        }
+    }
+
+    /// Whether it is started as a profile when nobody asks for one; `first` is the subject's first.
+    pub fn is_started_as(&self, profile: &str, first: bool) -> bool {
+        if self.profiles.is_empty() {
+            first
+        } else {
+            self.profiles.iter().any(|name| name == profile)
+        }
     }
 
     /// Whether it runs on KVM.
@@ -470,12 +556,20 @@ impl Launch {
     }
 }
 
-/// Why /dev/kvm cannot be used, if so.
+/// Why /dev/kvm cannot be used, if so: it cannot be opened, or what opens is not KVM.
 pub fn kvm_problem() -> Option<String> {
-    let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    opened
-        .err()
-        .map(|error| format!("/dev/kvm cannot be used here: {error}"))
+    kvm_problem_at(c"/dev/kvm")
+}
+
+fn kvm_problem_at(path: &CStr) -> Option<String> {
+    let problem = match Kvm::new_with_path(path) {
+        Err(error) => std::io::Error::from(error).to_string(),
+        Ok(kvm) => match kvm.get_api_version() {
+            KVM_API_VERSION => return None,
+            version => format!("it is not KVM: KVM_GET_API_VERSION gives {version} instead of {KVM_API_VERSION}"),
+        },
+    };
+    Some(format!("/dev/kvm cannot be used here: {problem}"))
 }
 
 fn profile_names() -> String {
@@ -504,7 +598,7 @@ fn fill(word: &str, setup: &Setup, layout: &Layout, places: &Places, options: &s
             "cpus" => setup.cpus.to_string(),
             "cpus-max" => setup.cpus_max.to_string(),
             "rtc-base" => setup.rtc_base.to_owned(),
-            "virtio-version" => if setup.modern { "modern" } else { "legacy" }.to_owned(),
+            "virtio-version" => if layout.is_modern(setup) { "modern" } else { "legacy" }.to_owned(),
             other => format!("{{{other}}}"),
         });
         rest = &rest[open + close + 1..];
@@ -540,6 +634,9 @@ fn answer_ms_default() -> u64 {
     5_000
 }
 
+/// What every KVM since Linux 2.6.22 answers to KVM_GET_API_VERSION.
+const KVM_API_VERSION: i32 = 12;
+
 /// Largest subject file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
@@ -564,7 +661,7 @@ const PLACEHOLDERS: [&str; 16] = [
 ];
 
 /// What a device's own words may say beside those.
-const DEVICE_PLACEHOLDERS: [&str; 2] = ["disk", "device"];
+const DEVICE_PLACEHOLDERS: [&str; 3] = ["disk", "peer", "device"];
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::peer::has_peer;
 use crate::case::Setup;
 use crate::machine::{Broken, Stop};
 
@@ -39,12 +40,13 @@ pub fn write_images(folder: &Path, setup: &Setup) -> io::Result<Vec<Option<Strin
     Ok(paths)
 }
 
-/// The same in a folder of its own, for a set-up that has a disk at all. The folder goes with the value.
+/// The same in a folder of its own, for a set-up that has a disk, or a peer's socket, at all. The folder goes with the
+/// value.
 ///
 /// # Errors
 /// [`Broken::Start`] when files cannot be written.
 pub fn folder_with_images(setup: &Setup) -> Result<(Option<TempDir>, Vec<Option<String>>), Stop> {
-    if !setup.devices.iter().any(|device| is_disk(device)) {
+    if !setup.devices.iter().any(|device| is_disk(device) || has_peer(device)) {
         return Ok((None, Vec::new()));
     }
     let start = |error: io::Error| Broken::Start(format!("prepare disk images: {error}"));

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use super::console::Console;
 use super::description::{Description, Launch, Places};
 use super::disk;
 use super::kernel;
+use super::peer::Peers;
 use crate::case::Setup;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Broken, Caps, Depth, Facts, Machine, Resident, Stop};
@@ -56,11 +59,13 @@ impl GuestAdapter {
             "exit={DEBUG_EXIT_PORT:#x} virtio-base={:#x} virtio-stride={:#x} virtio-count={}",
             layout.virtio_base, layout.virtio_stride_bytes, layout.virtio_count
         ));
-        let (_folder, disks) = disk::folder_with_images(setup)?;
+        let (folder, disks) = disk::folder_with_images(setup)?;
+        let peers = Peers::start(folder.as_ref().map(TempDir::path), setup)?;
         let places = Places {
             kernel: Some(image.display().to_string()),
             append: append.clone(),
             disks,
+            peers: peers.paths(),
             ..Places::default()
         };
         let facts = Facts {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use vmm::board::config::{Blob, Config, DeviceConfig, DeviceKind, DiskConfig, OnOffAuto, round_ram};
+use vmm::board::config::{
+    Blob, Config, ConsoleTo, DeviceConfig, DeviceKind, DiskConfig, NetworkConfig, NetworkTo, OnOffAuto, round_ram,
+};
 use vmm::board::profile::Profile;
 use vmm::device::Event;
 use vmm::units::Nanos;
@@ -11,7 +13,8 @@ use vmm::virtio::blk::MemoryDisk;
 use super::date::seconds_of;
 use super::disk;
 use super::kernel;
-use crate::case::Setup;
+use super::peer;
+use crate::case::{Feature, Setup};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 
@@ -34,7 +37,7 @@ impl Adapter for InProcessAdapter {
         machine.watch_lines();
         let facts = Facts {
             append: setup.append.map(str::to_owned),
-            kernel_entry: setup.append.map(|_| kernel::ENTRY),
+            kernel_entry: kernel::entry_of_setup(setup),
             ..Facts::default()
         };
         Ok(Box::new(InProcess {
@@ -56,8 +59,10 @@ impl InProcess {
     /// Takes what the devices told the world, so that the machine's own log stays short.
     fn collect(&mut self) {
         for event in self.machine.take_events() {
-            if let Event::SerialOut(byte) = event {
-                self.sent.push(byte);
+            match event {
+                Event::SerialOut(byte) => self.sent.push(byte),
+                Event::Reset => self.machine.reset(),
+                _ => {}
             }
         }
         let excess = self.sent.len().saturating_sub(SENT_BYTES_MAX);
@@ -158,14 +163,14 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     config.max_ram_below_4g = setup.max_ram_below_4g;
     config.cpus = setup.cpus;
     config.cpus_max = setup.cpus_max;
-    config.virtio_modern = setup.modern;
+    config.virtio_modern = layout.is_modern(setup);
     config.rtc_start_seconds = seconds_of(setup.rtc_base).ok_or_else(|| lacks(format!("date '{}'", setup.rtc_base)))?;
     // No CPU runs it; but the ROM is memory, and DMA reaches it.
-    config.bios = Some(Blob {
+    config.bios = layout.has(Feature::Firmware).then(|| Blob {
         name: "halt.bios".to_owned(),
         bytes: Arc::from(kernel::halt_bios()),
     });
-    for &(name, value) in setup.options {
+    for &(name, value) in setup.options.iter().filter(|(name, _)| layout.takes_option(name)) {
         let switch = match value {
             "on" => OnOffAuto::On,
             "off" => OnOffAuto::Off,
@@ -185,8 +190,21 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     for &device in setup.devices {
         let kind = match device {
             "virtio-rng" => DeviceKind::Rng,
+            "isa-debug-exit" => {
+                config.debug_exit = Some(DEBUG_EXIT_PORT);
+                continue;
+            }
+            "isa-debugcon" => {
+                config.debug_console = Some(DEBUG_CONSOLE_PORT);
+                continue;
+            }
             disk::DEVICE => DeviceKind::Blk(disk_config(false)),
             disk::DEVICE_READ_ONLY => DeviceKind::Blk(disk_config(true)),
+            peer::NETWORK => DeviceKind::Net(NetworkConfig {
+                mac: Some(peer::MAC),
+                to: NetworkTo::Loopback,
+            }),
+            peer::CONSOLE => DeviceKind::Console(ConsoleTo::Loopback),
             _ => return Err(lacks(format!("device '{device}'"))),
         };
         config.devices.push(DeviceConfig { kind, transport: None });
@@ -194,8 +212,8 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
     if let Some(append) = setup.append {
         config.append = append.to_owned();
         config.kernel = Some(Blob {
-            name: "kernel.elf".to_owned(),
-            bytes: Arc::from(kernel::pvh_kernel()),
+            name: "kernel".to_owned(),
+            bytes: Arc::from(kernel::of_setup(setup)),
         });
     }
     Ok(config)
@@ -218,6 +236,10 @@ fn theirs(width: Width) -> vmm::units::Width {
     }
 }
 
+/// Ports of the debugging devices, as QEMU's users put them.
+const DEBUG_EXIT_PORT: u16 = 0xf4;
+const DEBUG_CONSOLE_PORT: u16 = 0x402;
+
 /// Most bytes kept of what the serial port sent; the oldest go first.
 const SENT_BYTES_MAX: usize = 1 << 20;
 
@@ -229,4 +251,5 @@ const CAPS: Caps = Caps::CLOCK
     .with(Caps::RESET)
     .with(Caps::QUEUES)
     .with(Caps::FROZEN)
-    .with(Caps::FIRMWARE);
+    .with(Caps::FIRMWARE)
+    .with(Caps::TIME);

@@ -1,7 +1,10 @@
 //! The smallest files a VMM accepts as kernel and firmware, made here so that no build stands before the depths that
 //! need no guest code.
 //!
-//! Source: ELF-64 object file format; Xen's PVH boot protocol, "x86/HVM direct boot ABI" (note 18, PHYS32_ENTRY).
+//! Source: ELF-64 object file format; Xen's PVH boot protocol, "x86/HVM direct boot ABI" (note 18, PHYS32_ENTRY); "The
+//! Linux/x86 Boot Protocol", "The Real-Mode Kernel Header".
+
+use crate::case::Setup;
 
 /// Entry point of [`pvh_kernel`], guest-physical.
 pub const ENTRY: u64 = 0x10_0000;
@@ -29,6 +32,42 @@ pub fn pvh_kernel() -> Vec<u8> {
     file
 }
 
+/// A bzImage of protocol 2.15 with [`BZ_IMAGE_SETUP_LENGTH`] bytes of setup part; no byte of it is code.
+pub fn bz_image() -> Vec<u8> {
+    // Odd contents show a byte that a VMM should not have touched.
+    let mut file: Vec<u8> = (0..BZ_IMAGE_SETUP_LENGTH + BZ_IMAGE_KERNEL_LENGTH)
+        .map(|at| (at * 7 + 1) as u8)
+        .collect();
+    file[0x1f1..0x26c].fill(0);
+    let paragraphs = (BZ_IMAGE_KERNEL_LENGTH / 16) as u32;
+    for (at, field) in [
+        (0x1f1, &[(BZ_IMAGE_SETUP_LENGTH / 512 - 1) as u8][..]),
+        (0x1f4, &paragraphs.to_le_bytes()),
+        (0x1fe, &[0x55, 0xaa, 0xeb, 0x6a]),
+        (0x202, b"HdrS\x0f\x02"),
+        // Loaded high; where the kernel may be loaded; where the initial RAM disk may end.
+        (0x211, &[1]),
+        (0x214, &0x10_0000_u32.to_le_bytes()),
+        // ext_loader_ver and ext_loader_type, next to a field of 16 bits.
+        (0x226, &[0x5a, 0xa5]),
+        (0x22c, &0x7fff_ffff_u32.to_le_bytes()),
+        (0x238, &2047_u32.to_le_bytes()),
+    ] {
+        file[at..at + field.len()].copy_from_slice(field);
+    }
+    file
+}
+
+/// The kernel that a set-up asks for by its command line.
+pub fn of_setup(setup: &Setup) -> Vec<u8> {
+    if setup.bz_image { bz_image() } else { pvh_kernel() }
+}
+
+/// The entry point of that kernel, where it has one.
+pub fn entry_of_setup(setup: &Setup) -> Option<u64> {
+    (setup.append.is_some() && !setup.bz_image).then_some(ENTRY)
+}
+
 /// A firmware of 64 KiB whose reset vector halts, so that devices live while no guest code runs.
 pub fn halt_bios() -> Vec<u8> {
     let mut file = vec![0; 64 << 10];
@@ -51,6 +90,12 @@ const CODE: [u8; 4] = [0xfa, 0xf4, 0xeb, 0xfd];
 const NOTE: [u8; 20] = [
     4, 0, 0, 0, 4, 0, 0, 0, 18, 0, 0, 0, b'X', b'e', b'n', 0, 0x00, 0x00, 0x10, 0x00,
 ];
+
+/// Bytes of the setup part of [`bz_image`].
+pub const BZ_IMAGE_SETUP_LENGTH: usize = 5 * 512;
+
+/// Bytes behind it.
+pub const BZ_IMAGE_KERNEL_LENGTH: usize = 1008;
 
 const HEADER_LENGTH: u64 = 64;
 const NOTE_AT: u64 = HEADER_LENGTH + 2 * 56;

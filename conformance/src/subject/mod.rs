@@ -12,6 +12,7 @@ pub mod in_process;
 pub mod kernel;
 pub mod mutant;
 pub mod null;
+pub mod peer;
 pub mod process;
 pub(crate) mod qmp;
 pub mod qtest;
@@ -22,6 +23,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::case::Case;
+use crate::catalog;
 use crate::expectation::{Entry, Expectations};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth};
@@ -46,6 +49,8 @@ pub struct Lane {
     pub depth: Depth,
     /// The profile.
     pub layout: &'static Layout,
+    /// Only cases of these areas belong here; empty means all.
+    pub areas: Vec<String>,
     /// How it is started, the first choice first; a case goes to the first that can take it.
     pub ways: Vec<Way>,
 }
@@ -73,7 +78,8 @@ pub struct Health {
 pub struct Wanted {
     /// Depths; empty means all.
     pub depths: Vec<Depth>,
-    /// Profiles; empty means the subject's first, and at depth bus all of them.
+    /// Profiles; empty means those that a way of starting names, else the subject's first, and at depth bus all of
+    /// them.
     pub profiles: Vec<&'static Layout>,
     /// Only the way of this name.
     pub way: Option<String>,
@@ -121,7 +127,7 @@ impl Subject {
         let mutant = self.mutant?;
         let caught = "the case that hunts this bug";
         let entries = vec![
-            Entry::new(mutant.case, &[Verdict::Fail], caught),
+            Entry::new(mutant.case, &[mutant.caught()], caught),
             Entry::new("*", &Verdict::ALL, "the machine has a bug"),
         ];
         Some(Expectations {
@@ -140,10 +146,15 @@ impl Subject {
         })?;
         let text = BUILT_IN[0].1;
         let reference = Description::parse("conformance/subjects/reference.toml", text)?;
+        // A bug of a part is planted into the first profile that has the part.
+        let features = catalog::by_id(mutant.case).map_or(&[][..], |case| case.features);
+        let has_part =
+            |name: &&String| Layout::by_name(name).is_some_and(|layout| features.iter().all(|part| layout.has(*part)));
+        let profile = reference.profiles.iter().find(has_part).cloned();
         let description = Description {
             name: name.to_owned(),
             title: mutant.title.to_owned(),
-            profiles: reference.profiles[..1].to_vec(),
+            profiles: profile.into_iter().collect(),
             wire: Vec::new(),
             cpu: Vec::new(),
             guest: Vec::new(),
@@ -166,7 +177,7 @@ impl Subject {
             if !wanted.depths.is_empty() && !wanted.depths.contains(&depth) {
                 continue;
             }
-            for layout in self.profiles(depth, &wanted.profiles) {
+            for layout in self.profiles(&wanted.profiles) {
                 lanes.extend(self.lanes_at(depth, layout, wanted)?);
             }
         }
@@ -185,25 +196,23 @@ impl Subject {
         text.lines().next().map(|line| line.trim().to_owned())
     }
 
-    fn profiles(&self, depth: Depth, wanted: &[&'static Layout]) -> Vec<&'static Layout> {
+    fn profiles(&self, wanted: &[&'static Layout]) -> Vec<&'static Layout> {
         let own = self.description.profiles.iter();
-        let own: Vec<_> = own.filter_map(|name| Layout::by_name(name)).collect();
-        if !wanted.is_empty() {
-            return own.into_iter().filter(|layout| wanted.contains(layout)).collect();
-        }
-        // In process a machine costs microseconds, so all profiles are looked at.
-        let count = if depth == Depth::Bus { own.len() } else { 1 };
-        own.into_iter().take(count).collect()
+        let own = own.filter_map(|name| Layout::by_name(name));
+        own.filter(|layout| wanted.is_empty() || wanted.contains(layout))
+            .collect()
     }
 
     fn lanes_at(&self, depth: Depth, layout: &'static Layout, wanted: &Wanted) -> Result<Vec<Lane>, String> {
-        let lane = |ways| Lane {
+        let lane = |areas, ways| Lane {
             subject: self.description.name.clone(),
             depth,
             layout,
+            areas,
             ways,
         };
         if depth == Depth::Bus {
+            // In process a machine costs microseconds, so all profiles are looked at.
             let adapter: Option<Box<dyn Adapter>> = match self.description.bus {
                 Some(Linked::InProcess) if let Some(mutant) = self.mutant => Some(Box::new(MutantAdapter::new(mutant))),
                 Some(Linked::InProcess) => Some(Box::new(in_process::InProcessAdapter)),
@@ -211,8 +220,13 @@ impl Subject {
                 None => None,
             };
             let ways = adapter.map(|adapter| vec![Way::new("", Ok(adapter))]);
-            return Ok(ways.into_iter().map(lane).collect());
+            return Ok(ways.into_iter().map(|ways| lane(Vec::new(), ways)).collect());
         }
+        let is_first_profile = self
+            .description
+            .profiles
+            .first()
+            .is_some_and(|name| name == layout.profile);
         let launches = self.description.launches(depth);
         let mut lanes = Vec::new();
         for (index, launch) in launches.iter().enumerate() {
@@ -220,7 +234,8 @@ impl Subject {
                 Some(name) => launch.name == *name,
                 None => launch.usage == Usage::Always,
             };
-            if !first {
+            let is_asked_for = !wanted.profiles.is_empty();
+            if !first || !is_asked_for && !launch.is_started_as(layout.profile, is_first_profile) {
                 continue;
             }
             let mut ways = vec![self.way(depth, launch, wanted)?];
@@ -231,7 +246,7 @@ impl Subject {
                     }
                 }
             }
-            lanes.push(lane(ways));
+            lanes.push(lane(launch.areas.clone(), ways));
         }
         Ok(lanes)
     }
@@ -343,6 +358,13 @@ impl Lane {
             _ => String::new(),
         };
         format!("{}/{}{way}/{}", self.subject, self.depth, self.layout.profile)
+    }
+
+    /// Whether a case belongs here: its depth and its area.
+    pub fn takes(&self, case: &Case) -> bool {
+        let area = catalog::area(case);
+        catalog::depths(case).contains(&self.depth)
+            && (self.areas.is_empty() || self.areas.iter().any(|wanted| wanted == area))
     }
 
     /// What a case can hope for at best.

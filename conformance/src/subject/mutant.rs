@@ -6,10 +6,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use self::chips::*;
 use super::in_process::InProcessAdapter;
-use crate::case::Setup;
+use crate::case::{Level, Setup};
+use crate::catalog;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::verdict::Verdict;
+
+mod chips;
 
 /// One bug.
 pub struct Mutant {
@@ -69,6 +74,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<CmosMemory>::default(),
     },
     Mutant {
+        name: "debug-devices-absent",
+        title: "The debugging devices are not there though asked for.",
+        case: "options/debug-console/on",
+        make: |_| Box::new(NoDevices),
+    },
+    Mutant {
         name: "firmware-copied-low",
         title: "What is below 1 MiB is a copy of the firmware and takes no notice of writes to it.",
         case: "firmware/alias/write-above",
@@ -111,10 +122,112 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<UnknownItem>::default(),
     },
     Mutant {
+        name: "i8042-any-command-resets",
+        title: "Every command to the keyboard controller resets the machine.",
+        case: "i8042/pulse/no-reset",
+        make: |_| Box::new(KeyboardResets(&[reg::KEYBOARD_STATUS])),
+    },
+    Mutant {
+        name: "i8042-data-resets",
+        title: "The reset command's byte resets the machine at the data port too.",
+        case: "i8042/data/is-no-command",
+        make: |_| Box::new(KeyboardResets(&[reg::KEYBOARD_DATA])),
+    },
+    Mutant {
+        name: "i8042-input-buffer-stays-full",
+        title: "The keyboard controller's input buffer is full once a command was given.",
+        case: "i8042/status/takes-commands",
+        make: |_| Box::<KeyboardBusy>::default(),
+    },
+    Mutant {
+        name: "i8042-no-reset",
+        title: "The keyboard controller ignores the reset command.",
+        case: "i8042/pulse/reset",
+        make: |_| Box::new(KeyboardDeaf),
+    },
+    Mutant {
+        name: "i8042-status-floats",
+        title: "The keyboard controller's status register reads all ones.",
+        case: "i8042/status/empty-buffers",
+        make: |_| {
+            Box::new(PortOnes {
+                port: reg::KEYBOARD_STATUS,
+            })
+        },
+    },
+    Mutant {
+        name: "ioapic-arbitration-zero",
+        title: "The arbitration register does not follow the identification.",
+        case: "ioapic/arbitration/follows-id",
+        make: |_| {
+            Box::new(IoapicReads::new(|index, value| {
+                if index == reg::IOAPIC_ARBITRATION { 0 } else { value }
+            }))
+        },
+    },
+    Mutant {
+        name: "ioapic-destination-truncated",
+        title: "Only four bits of an entry's destination are kept.",
+        case: "ioapic/redirection/each-bit",
+        make: |_| {
+            Box::new(IoapicReads::new(|index, value| {
+                if 0x10 <= index && index % 2 == 1 {
+                    value & 0x0f00_0000
+                } else {
+                    value
+                }
+            }))
+        },
+    },
+    Mutant {
+        name: "ioapic-eoi-any-vector",
+        title: "An EOI clears remote IRR of every entry.",
+        case: "ioapic/eoi/other-vector",
+        make: |_| Box::new(IoapicEoi(|_| 0..0x100)),
+    },
+    Mutant {
+        name: "ioapic-eoi-dropped",
+        title: "The EOI register does nothing.",
+        case: "ioapic/eoi/clears-remote-irr",
+        make: |_| Box::new(IoapicEoi(|_| 0..0)),
+    },
+    Mutant {
+        name: "ioapic-index-six-bits",
+        title: "Only six bits of the select register are decoded.",
+        case: "ioapic/index/window-keeps",
+        make: |_| Box::new(IoapicIndex),
+    },
+    Mutant {
+        name: "ioapic-remote-irr-hidden",
+        title: "Entries never show remote IRR.",
+        case: "ioapic/delivery/level-remote-irr",
+        make: |_| {
+            Box::new(IoapicReads::new(|index, value| {
+                if 0x10 <= index && index % 2 == 0 {
+                    value & !0x4000
+                } else {
+                    value
+                }
+            }))
+        },
+    },
+    Mutant {
+        name: "ioapic-timer-on-pin-0",
+        title: "The timer interrupts through entry 0.",
+        case: "ioapic/timer/pin-2",
+        make: |_| Box::new(IoapicTimer),
+    },
+    Mutant {
         name: "ioapic-unmasked-at-reset",
         title: "The IOAPIC's entries are not masked at power-on.",
         case: "ioapic/redirection/masked-at-reset",
         make: |_| Box::<IoapicUnmasked>::default(),
+    },
+    Mutant {
+        name: "ioapic-version-writable",
+        title: "The version register takes what is written.",
+        case: "ioapic/version/read-only",
+        make: |_| Box::<IoapicVersion>::default(),
     },
     Mutant {
         name: "keyboard-controller-answers",
@@ -129,10 +242,186 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(HoleReadsOnes),
     },
     Mutant {
+        name: "option-pic-ignored",
+        title: "The machine has its 8259 pair whatever pic says.",
+        case: "options/pic/off",
+        make: |_| Box::new(Options(&[("rtc", "on")])),
+    },
+    Mutant {
+        name: "option-roms-never",
+        title: "No option ROM is offered.",
+        case: "options/x-option-roms/on",
+        make: |_| Box::new(Options(&[("rtc", "on"), ("x-option-roms", "off")])),
+    },
+    Mutant {
+        name: "pic-auto-eoi-ignored",
+        title: "Automatic EOI cannot be selected.",
+        case: "pic/auto-eoi/nothing-in-service",
+        make: |_| Box::new(PicIcw4::new(|icw4| icw4 & !0x02)),
+    },
+    Mutant {
+        name: "pic-edge-level-bits-free",
+        title: "The edge/level registers hold all eight bits.",
+        case: "pic/elcr/bits",
+        make: |_| Box::new(ElcrEcho::new(true)),
+    },
+    Mutant {
+        name: "pic-edge-level-ignored",
+        title: "Every input is edge-triggered whatever its edge/level register says.",
+        case: "pic/level/follows-line",
+        make: |_| Box::new(ElcrEcho::new(false)),
+    },
+    Mutant {
+        name: "pic-icw4-always",
+        title: "ICW4 is waited for whatever IC4 says.",
+        case: "pic/icw/without-icw4",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & reg::ICW1 != 0 { value | 1 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-irr-masked",
+        title: "IRR does not show a request that is masked.",
+        case: "pic/mask/keeps-request",
+        make: |_| Box::<PicIrrMasked>::default(),
+    },
+    Mutant {
+        name: "pic-isr-not-selectable",
+        title: "Reads give IRR only.",
+        case: "pic/ocw3/isr-select",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == reg::OCW3 { value & !1 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-mask-kept-by-icw1",
+        title: "ICW1 leaves the mask.",
+        case: "pic/icw/clears-imr",
+        make: |_| Box::<PicMaskKept>::default(),
+    },
+    Mutant {
+        name: "pic-poll-ignored",
+        title: "There is no poll command.",
+        case: "pic/poll/acknowledges",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == reg::OCW3 { value & !4 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-rotation-ignored",
+        title: "Priorities cannot be rotated.",
+        case: "pic/rotation/set-priority",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == 0 { value & !0x80 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-single-ignored",
+        title: "ICW3 is waited for whatever SNGL says.",
+        case: "pic/icw/single",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & reg::ICW1 != 0 { value & !2 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-special-mask-ignored",
+        title: "There is no special mask mode.",
+        case: "pic/special-mask/lets-through",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0x18 == reg::OCW3 {
+                    value & !0x60
+                } else {
+                    value
+                })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-specific-eoi-ignored",
+        title: "A specific EOI ends the service of the highest priority.",
+        case: "pic/eoi/specific",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0xf8 == 0x60 { 0x20 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pit-bcd-ignored",
+        title: "BCD counts are counted in binary.",
+        case: "pit/bcd/decades",
+        make: |_| Box::new(PitControls(|word| Some(if word >> 6 == 3 { word } else { word & !1 }))),
+    },
+    Mutant {
+        name: "pit-byte-order-kept",
+        title: "A control word leaves which byte is read next.",
+        case: "pit/control/resets-byte-order",
+        make: |_| Box::<PitByteOrder>::default(),
+    },
+    Mutant {
+        name: "pit-control-read-disturbs",
+        title: "Reading the control word's port takes a byte of a counter.",
+        case: "pit/control/read-harmless",
+        make: |_| Box::new(PitControlRead),
+    },
+    Mutant {
+        name: "pit-count-zero-is-one",
+        title: "A count of 0 is one clock.",
+        case: "pit/count/zero-is-65536",
+        make: |_| Box::new(PitCounts::new(|count| count.max(1))),
+    },
+    Mutant {
+        name: "pit-fires-too-early",
+        title: "Counters run out at half their count.",
+        case: "pit/mode-0/duration",
+        make: |_| Box::new(PitCounts::new(|count| count.div_ceil(2))),
+    },
+    Mutant {
+        name: "pit-latch-ignored",
+        title: "There is no counter latch command.",
+        case: "pit/latch/count-held",
+        make: |_| Box::new(PitControls(|word| (word >> 6 == 3 || word & 0x30 != 0).then_some(word))),
+    },
+    Mutant {
+        name: "pit-latch-kept",
+        title: "A latched count outlives a control word.",
+        case: "pit/latch/control-word-ends",
+        make: |_| Box::<PitLatchKept>::default(),
+    },
+    Mutant {
+        name: "pit-line-not-wired",
+        title: "The timer's line goes nowhere.",
+        case: "pit/counter-0/line",
+        make: |_| Box::new(LostEvents(|event| event.gsi == 0)),
+    },
+    Mutant {
+        name: "pit-read-back-ignored",
+        title: "There is no read-back command.",
+        case: "pit/read-back/counts-of-many",
+        make: |_| Box::new(PitControls(|word| (word >> 6 != 3).then_some(word))),
+    },
+    Mutant {
         name: "ram-split-at-1g",
         title: "RAM splits at 1 GiB.",
         case: "memory-map/e820/4g",
         make: |_| Box::new(SplitAt1g),
+    },
+    Mutant {
+        name: "rtc-hours-bit-missing",
+        title: "Register B does not show 24-hour mode.",
+        case: "rtc/register-b/holds-bits",
+        make: |_| Box::new(RtcReads::new(reg::RTC_REGISTER_B, |value| value & !0x02)),
     },
     Mutant {
         name: "rtc-nmi-mask-in-index",
@@ -147,6 +436,16 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(RtcRegister::new(0x0a, 0x7f)),
     },
     Mutant {
+        name: "rtc-noon-is-zero",
+        title: "In 12-hour mode noon and midnight are hour 0.",
+        case: "rtc/format/noon",
+        make: |_| {
+            Box::new(RtcReads::new(reg::RTC_HOURS, |value| {
+                if value & 0x1f == 0x12 { value & 0x80 } else { value }
+            }))
+        },
+    },
+    Mutant {
         name: "rtc-register-c-kept",
         title: "Reading register C leaves its flags.",
         case: "rtc/register-c/read-clears",
@@ -157,6 +456,30 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Register D does not say that RAM and time are valid.",
         case: "rtc/register-d/valid",
         make: |_| Box::new(RtcRegister::new(0x0d, 0x7f)),
+    },
+    Mutant {
+        name: "rtc-reset-keeps-enables",
+        title: "A reset leaves the interrupt enables.",
+        case: "rtc/reset/clears-enables",
+        make: |_| Box::<RtcResetKeeps>::default(),
+    },
+    Mutant {
+        name: "serial-divisor-read-takes-byte",
+        title: "Reading the divisor latch takes a received byte, too.",
+        case: "serial/dlab/hides-receiver",
+        make: |_| Box::<DlabPops>::default(),
+    },
+    Mutant {
+        name: "serial-fifo-reset-unconditional",
+        title: "FCR resets the receiver whether bit 0 is set or not.",
+        case: "serial/fcr/without-enable",
+        make: |_| Box::<FcrUnconditional>::default(),
+    },
+    Mutant {
+        name: "serial-line-stays-high",
+        title: "The line never falls.",
+        case: "serial/interrupt/disable-lowers",
+        make: |_| Box::new(LostEvents(|event| event.gsi == 4 && !event.level)),
     },
     Mutant {
         name: "serial-overrun-hidden",
@@ -206,10 +529,68 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(BlkStatus::new(reg::BLK_IN, reg::BLK_IOERR, reg::BLK_OK)),
     },
     Mutant {
+        name: "virtio-blk-status-survives-reset",
+        title: "Requests of before a reset complete after it.",
+        case: "virtio-blk/reset/during-flush",
+        make: |_| Box::<OldBuffersWritten>::default(),
+    },
+    Mutant {
+        name: "virtio-broken-ring-stops-all",
+        title: "Once one device asks for a reset, no device is notified any more.",
+        case: "virtqueue/needs-reset/other-device",
+        make: |_| Box::<BrokenStopsAll>::default(),
+    },
+    Mutant {
+        name: "virtio-console-byte-lost",
+        title: "The console drops the last byte of each buffer that it fills.",
+        case: "virtio-console/echo/short",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.entry + 4, &(used.length - 1).to_le_bytes()),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-console-emergency-ignored",
+        title: "The console offers emergency writes and drops them.",
+        case: "virtio-console/emergency/unconfigured",
+        make: |_| Box::new(EmergencyIgnored),
+    },
+    Mutant {
+        name: "virtio-console-fills-buffer",
+        title: "The console returns its buffers as if they were full.",
+        case: "virtio-console/receive/used-length",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.entry + 4, &64_u32.to_le_bytes()),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-console-sent-length-counted",
+        title: "The console counts what it read into the used ring's length.",
+        case: "virtio-console/transmit/uses-buffer",
+        make: |_| Box::new(QueueBug::new(count_sent)),
+    },
+    Mutant {
+        name: "virtio-empty-transport-answers",
+        title: "There is a transport without a device behind the last.",
+        case: "virtio-mmio/attach/one-each",
+        make: |layout| Box::new(EmptyTransport(layout.transport(3))),
+    },
+    Mutant {
         name: "virtio-features-word-repeats",
         title: "Feature words beyond the last repeat it.",
         case: "virtio-mmio/features/select-past-end",
         make: |_| Box::new(FeaturesRepeat),
+    },
+    Mutant {
+        name: "virtio-generation-counts-breakdowns",
+        title: "ConfigGeneration goes up when a device asks for a reset.",
+        case: "virtqueue/needs-reset/generation",
+        make: |_| Box::<GenerationCounts>::default(),
     },
     Mutant {
         name: "virtio-interrupt-status-read-clears",
@@ -218,16 +599,178 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(StatusReadClears),
     },
     Mutant {
+        name: "virtio-interrupt-survives-reset",
+        title: "InterruptStatus keeps over a reset of the device.",
+        case: "virtqueue/reset/before-acknowledge",
+        make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_INTERRUPT_STATUS)),
+    },
+    Mutant {
+        name: "virtio-legacy-queue-survives-reset",
+        title: "QueuePFN keeps over a reset of the device.",
+        case: "virtqueue/legacy/reset-during-io",
+        make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_QUEUE_PFN)),
+    },
+    Mutant {
         name: "virtio-line-off-by-one",
         title: "Interrupts come one line too high.",
         case: "virtqueue/interrupt/line",
         make: |_| Box::new(LineOffByOne),
     },
     Mutant {
+        name: "virtio-line-stuck-after-breakdown",
+        title: "The line stays high though the driver of a broken device acknowledges.",
+        case: "virtqueue/needs-reset/acknowledge",
+        make: |_| Box::new(LineNeverFalls),
+    },
+    Mutant {
+        name: "virtio-line-survives-reset",
+        title: "The line stays high over a reset of the device.",
+        case: "virtqueue/reset/line",
+        make: |_| Box::new(LineNeverFalls),
+    },
+    Mutant {
+        name: "virtio-needs-reset-hidden",
+        title: "A device with a broken ring stops without a word.",
+        case: "virtqueue/needs-reset/serves-or-asks",
+        make: |_| {
+            Box::new(VirtioMask {
+                offset: reg::VIRTIO_STATUS,
+                mask: !0x40,
+            })
+        },
+    },
+    Mutant {
+        name: "virtio-needs-reset-line-low",
+        title: "The line does not rise when a device asks for a reset.",
+        case: "virtqueue/needs-reset/line",
+        make: |_| Box::new(LineNeverRises),
+    },
+    Mutant {
+        name: "virtio-needs-reset-silent",
+        title: "A device that asks for a reset sends no configuration change notification.",
+        case: "virtqueue/needs-reset/notified",
+        make: |_| {
+            Box::new(VirtioMask {
+                offset: reg::VIRTIO_INTERRUPT_STATUS,
+                mask: !0x02,
+            })
+        },
+    },
+    Mutant {
+        name: "virtio-needs-reset-survives-reset",
+        title: "DEVICE_NEEDS_RESET keeps over a reset of the device.",
+        case: "virtqueue/needs-reset/cleared",
+        make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_STATUS)),
+    },
+    Mutant {
+        name: "virtio-net-buffers-kept-at-reset",
+        title: "The network device writes to a buffer that it was given before a reset.",
+        case: "virtio-net/reset/quiet",
+        make: |_| Box::<BuffersKept>::default(),
+    },
+    Mutant {
+        name: "virtio-net-length-without-header",
+        title: "The length of a frame that came does not count its header.",
+        case: "virtio-net/receive/frames",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.entry + 4, &(used.length - 12).to_le_bytes()),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-link-down",
+        title: "The status says that the link is down.",
+        case: "virtio-net/config/link-up",
+        make: |_| Box::new(NetConfig { field: 6, xor: 1 }),
+    },
+    Mutant {
+        name: "virtio-net-mac-changed",
+        title: "The address in the configuration space is another one.",
+        case: "virtio-net/config/mac",
+        make: |_| Box::new(NetConfig { field: 5, xor: 4 }),
+    },
+    Mutant {
+        name: "virtio-net-merged-count-one",
+        title: "A frame spread over many buffers says that it has one.",
+        case: "virtio-net/receive/merged",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.buffer + reg::NET_NUM_BUFFERS, &[1, 0]),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-num-buffers-unset",
+        title: "A frame in a buffer that is not mergeable says that it has none.",
+        case: "virtio-net/receive/num-buffers",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.buffer + reg::NET_NUM_BUFFERS, &[0, 0]),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-offload-without-checksum",
+        title: "The network device offers to segment, but not to compute checksums.",
+        case: "virtio-net/features/complete",
+        make: |_| Box::new(NetFeatures(reg::NET_HOST_TSO4)),
+    },
+    Mutant {
+        name: "virtio-net-reserved-feature",
+        title: "The network device offers a feature of legacy devices on a modern transport.",
+        case: "virtio-net/features/reserved",
+        make: |_| Box::new(NetFeatures(reg::ANY_LAYOUT)),
+    },
+    Mutant {
+        name: "virtio-net-says-checksum-needed",
+        title: "A frame that came says that its checksum is to be computed, though that was not negotiated.",
+        case: "virtio-net/receive/header-without-offload",
+        make: |_| {
+            Box::new(QueueBug::new(|inner, used| match used.queue {
+                0 => inner.write_memory(used.buffer, &[1]),
+                _ => Ok(()),
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-net-sent-length-counted",
+        title: "The network device counts what it read into the used ring's length.",
+        case: "virtio-net/transmit/uses-buffer",
+        make: |_| Box::new(QueueBug::new(count_sent)),
+    },
+    Mutant {
+        name: "virtio-old-ring-used-after-reset",
+        title: "After a reset the device goes on with the used ring of before.",
+        case: "virtqueue/reset/half-processed",
+        make: |_| Box::<OldRingUsed>::default(),
+    },
+    Mutant {
         name: "virtio-queue-ready-kept",
         title: "QueueReady survives a device reset.",
         case: "virtio-mmio/reset/queue-ready",
         make: |_| Box::<QueueReadyKept>::default(),
+    },
+    Mutant {
+        name: "virtio-queue-survives-system-reset",
+        title: "QueueReady keeps over a reset of the machine.",
+        case: "virtqueue/reset/system",
+        make: |_| Box::<ReadyOverSystemReset>::default(),
+    },
+    Mutant {
+        name: "virtio-requests-survive-reset",
+        title: "Requests of before a reset are carried out after it.",
+        case: "virtqueue/reset/before-notify",
+        make: |_| Box::<OldBuffersWritten>::default(),
+    },
+    Mutant {
+        name: "virtio-used-index-survives-reset",
+        title: "After a reset the used index goes on where it was.",
+        case: "virtqueue/reset/full-ring",
+        make: |_| Box::<UsedIndexKept>::default(),
     },
 ];
 
@@ -247,6 +790,14 @@ impl Mutant {
     /// The mutant of that name.
     pub fn by_name(name: &str) -> Option<&'static Mutant> {
         MUTANTS.iter().find(|mutant| mutant.name == name)
+    }
+
+    /// What the case that hunts it says: a warning where the requirement is a Should.
+    pub fn caught(&self) -> Verdict {
+        match catalog::by_id(self.case).map(|case| case.level) {
+            Some(Level::Should) => Verdict::Warn,
+            _ => Verdict::Fail,
+        }
     }
 }
 
@@ -466,6 +1017,66 @@ impl Bug for Keyboard {
         let value = inner.port_read(port, width)?;
         // Status: self-test passed, nothing in the buffers.
         Ok(if port == reg::KEYBOARD_STATUS { 0x14 } else { value })
+    }
+}
+
+/// Any write to one of these ports resets.
+struct KeyboardResets(&'static [u16]);
+
+impl Bug for KeyboardResets {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        inner.port_write(port, width, value)?;
+        if self.0.contains(&port) { inner.reset() } else { Ok(()) }
+    }
+}
+
+#[derive(Default)]
+struct KeyboardBusy {
+    got_command: bool,
+}
+
+impl Bug for KeyboardBusy {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        self.got_command |= port == reg::KEYBOARD_STATUS;
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        let full = port == reg::KEYBOARD_STATUS && self.got_command;
+        Ok(if full { value | 0x02 } else { value })
+    }
+}
+
+struct KeyboardDeaf;
+
+impl Bug for KeyboardDeaf {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::KEYBOARD_STATUS {
+            return Ok(());
+        }
+        inner.port_write(port, width, value)
+    }
+}
+
+struct PortOnes {
+    port: u16,
+}
+
+impl Bug for PortOnes {
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        Ok(if port == self.port { width.mask() as u32 } else { value })
+    }
+}
+
+/// A transport at this address that has no device.
+struct EmptyTransport(u64);
+
+impl Bug for EmptyTransport {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        Ok(if gpa == self.0 { 0x7472_6976 } else { value })
     }
 }
 
@@ -718,6 +1329,150 @@ impl Bug for BlkStatus {
     }
 }
 
+/// A chain that came back from a modern device.
+struct UsedChain {
+    queue: usize,
+    /// Where its element of the used ring is.
+    entry: u64,
+    /// Where its first buffer is.
+    buffer: u64,
+    /// The length in the used ring.
+    length: u32,
+}
+
+/// What is done to each chain that comes back.
+type Spoil = fn(&mut dyn Machine, &UsedChain) -> Result<(), Stop>;
+
+/// A device of two queues of 16 descriptors that completes each request at its notification, and gets it wrong.
+struct QueueBug {
+    spoil: Spoil,
+    queue_sel: usize,
+    desc: [u64; 2],
+    used: [u64; 2],
+    seen: [u64; 2],
+}
+
+impl QueueBug {
+    fn new(spoil: Spoil) -> QueueBug {
+        QueueBug {
+            spoil,
+            queue_sel: 0,
+            desc: [0; 2],
+            used: [0; 2],
+            seen: [0; 2],
+        }
+    }
+
+    fn spoil_new(&mut self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        for queue in 0..2 {
+            let idx = match self.used[queue] {
+                0 => 0,
+                used => read_number(inner, used + 2, 2)?,
+            };
+            while self.seen[queue] < idx {
+                let entry = self.used[queue] + 4 + 8 * (self.seen[queue] % reg::PAIR_QUEUE_SIZE);
+                let head = read_number(inner, entry, 4)?;
+                let used = UsedChain {
+                    queue,
+                    entry,
+                    buffer: read_number(inner, self.desc[queue] + 16 * head, 8)?,
+                    length: read_number(inner, entry + 4, 4)? as u32,
+                };
+                (self.spoil)(inner, &used)?;
+                self.seen[queue] += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Bug for QueueBug {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        match gpa & reg::VIRTIO_OFFSET {
+            _ if !reg::in_virtio(gpa) => {}
+            reg::VIRTIO_QUEUE_SEL => self.queue_sel = (value & 1) as usize,
+            reg::VIRTIO_QUEUE_DESC => self.desc[self.queue_sel] = value,
+            reg::VIRTIO_QUEUE_DEVICE => (self.used[self.queue_sel], self.seen[self.queue_sel]) = (value, 0),
+            reg::VIRTIO_QUEUE_NOTIFY => self.spoil_new(inner)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A request to send that came back is said to be written.
+fn count_sent(inner: &mut dyn Machine, used: &UsedChain) -> Result<(), Stop> {
+    match used.queue {
+        0 => Ok(()),
+        _ => inner.write_memory(used.entry + 4, &72_u32.to_le_bytes()),
+    }
+}
+
+/// A byte of the configuration space with some bits turned over.
+struct NetConfig {
+    field: u64,
+    xor: u64,
+}
+
+impl Bug for NetConfig {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_CONFIG + self.field;
+        Ok(if here { value ^ self.xor } else { value })
+    }
+}
+
+/// Features of word 0 that are offered beyond what the device has.
+struct NetFeatures(u64);
+
+impl Bug for NetFeatures {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        // Word 1 is recognised by VERSION_1 alone.
+        let word_0 = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_DEVICE_FEATURES && value != 1;
+        Ok(if word_0 { value | self.0 } else { value })
+    }
+}
+
+struct EmergencyIgnored;
+
+impl Bug for EmergencyIgnored {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let emergency = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_CONFIG + 8;
+        if emergency {
+            Ok(())
+        } else {
+            inner.store(gpa, width, value)
+        }
+    }
+}
+
+/// Remembers the table of the receive queue when the device is reset, and fills its first buffer afterwards.
+#[derive(Default)]
+struct BuffersKept {
+    queue_sel: u64,
+    desc: u64,
+    buffer: u64,
+}
+
+impl Bug for BuffersKept {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        match gpa & reg::VIRTIO_OFFSET {
+            _ if !reg::in_virtio(gpa) => {}
+            reg::VIRTIO_QUEUE_SEL => self.queue_sel = value,
+            reg::VIRTIO_QUEUE_DESC if self.queue_sel == 0 => self.desc = value,
+            reg::VIRTIO_STATUS if value == 0 && self.desc != 0 && self.buffer == 0 => {
+                self.buffer = read_number(inner, self.desc, 8)?;
+            }
+            reg::VIRTIO_QUEUE_NOTIFY if value == 1 && self.buffer != 0 => inner.write_memory(self.buffer, &[0; 12])?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// A little-endian number in guest memory.
 fn read_number(inner: &mut dyn Machine, gpa: u64, length: usize) -> Result<u64, Stop> {
     let mut bytes = [0; 8];
@@ -784,6 +1539,237 @@ impl Bug for QueueReadyKept {
     }
 }
 
+/// A register of the transports that lacks bits.
+struct VirtioMask {
+    offset: u64,
+    mask: u64,
+}
+
+impl Bug for VirtioMask {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == self.offset;
+        Ok(if here { value & self.mask } else { value })
+    }
+}
+
+/// A register that shows after a reset of the device what it showed before.
+struct KeptAtReset {
+    offset: u64,
+    kept: u64,
+}
+
+impl KeptAtReset {
+    fn new(offset: u64) -> KeptAtReset {
+        KeptAtReset { offset, kept: 0 }
+    }
+}
+
+impl Bug for KeptAtReset {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_STATUS && value == 0 {
+            self.kept |= inner.load(gpa & !reg::VIRTIO_OFFSET | self.offset, Width::Dword)?;
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == self.offset;
+        Ok(if here { value | self.kept } else { value })
+    }
+}
+
+struct LineNeverFalls;
+
+impl Bug for LineNeverFalls {
+    fn line_events(&mut self, inner: &mut dyn Machine) -> Result<Vec<LineEvent>, Stop> {
+        let events = inner.line_events()?;
+        Ok(events.into_iter().filter(|event| event.level).collect())
+    }
+}
+
+struct LineNeverRises;
+
+impl Bug for LineNeverRises {
+    fn line_events(&mut self, inner: &mut dyn Machine) -> Result<Vec<LineEvent>, Stop> {
+        let events = inner.line_events()?;
+        Ok(events.into_iter().filter(|event| !event.level).collect())
+    }
+}
+
+#[derive(Default)]
+struct BrokenStopsAll {
+    is_broken: bool,
+}
+
+impl Bug for BrokenStopsAll {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let is_notify = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_NOTIFY;
+        if is_notify && self.is_broken {
+            return Ok(());
+        }
+        inner.store(gpa, width, value)?;
+        if is_notify {
+            let status = inner.load(gpa & !reg::VIRTIO_OFFSET | reg::VIRTIO_STATUS, Width::Dword)?;
+            self.is_broken = status & 0x40 != 0;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct GenerationCounts {
+    breakdowns: u64,
+}
+
+impl Bug for GenerationCounts {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        if reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_NOTIFY {
+            let status = inner.load(gpa & !reg::VIRTIO_OFFSET | reg::VIRTIO_STATUS, Width::Dword)?;
+            self.breakdowns += u64::from(status & 0x40 != 0);
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_CONFIG_GENERATION;
+        Ok(if here { value + self.breakdowns } else { value })
+    }
+}
+
+/// The rings of a modern device with one queue, as the driver placed them last, and before the last reset.
+#[derive(Default)]
+struct Rings {
+    now: Ring,
+    before: Ring,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Ring {
+    num: u64,
+    desc: u64,
+    used: u64,
+}
+
+impl Rings {
+    /// Watches a store; true for a notification after a reset.
+    fn watch(&mut self, gpa: u64, value: u64) -> bool {
+        if !reg::in_virtio(gpa) {
+            return false;
+        }
+        match gpa & reg::VIRTIO_OFFSET {
+            reg::VIRTIO_QUEUE_NUM => self.now.num = value,
+            reg::VIRTIO_QUEUE_DESC => self.now.desc = value,
+            reg::VIRTIO_QUEUE_DEVICE => self.now.used = value,
+            // A driver may begin with a reset, too: there is nothing before that.
+            reg::VIRTIO_STATUS if value == 0 && self.now.desc != 0 => self.before = std::mem::take(&mut self.now),
+            reg::VIRTIO_QUEUE_NOTIFY => return self.before.desc != 0,
+            _ => {}
+        }
+        false
+    }
+}
+
+/// Remembers the buffers that the device writes when it is reset, and writes them with the next notification.
+#[derive(Default)]
+struct OldBuffersWritten {
+    rings: Rings,
+    buffers: Vec<u64>,
+}
+
+impl Bug for OldBuffersWritten {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let ring = self.rings.now;
+        let after_reset = self.rings.watch(gpa, value);
+        let is_reset = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_STATUS && value == 0;
+        if is_reset && ring.desc != 0 {
+            for index in 0..ring.num {
+                let at = ring.desc + 16 * index;
+                if read_number(inner, at + 12, 2)? & 2 != 0 {
+                    self.buffers.push(read_number(inner, at, 8)?);
+                }
+            }
+        }
+        inner.store(gpa, width, value)?;
+        if after_reset {
+            for buffer in self.buffers.drain(..) {
+                inner.write_memory(buffer, &[0x77])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct OldRingUsed {
+    rings: Rings,
+}
+
+impl Bug for OldRingUsed {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let after_reset = self.rings.watch(gpa, value);
+        inner.store(gpa, width, value)?;
+        if after_reset {
+            let at = self.rings.before.used + 2;
+            let index = read_number(inner, at, 2)? as u16;
+            inner.write_memory(at, &index.wrapping_add(1).to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct UsedIndexKept {
+    rings: Rings,
+    index: u16,
+}
+
+impl Bug for UsedIndexKept {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        let ring = self.rings.now;
+        let after_reset = self.rings.watch(gpa, value);
+        if ring.desc != 0 && self.rings.now.desc == 0 {
+            self.index = read_number(inner, ring.used + 2, 2)? as u16;
+        }
+        inner.store(gpa, width, value)?;
+        if after_reset {
+            let at = self.rings.now.used + 2;
+            let index = read_number(inner, at, 2)? as u16;
+            inner.write_memory(at, &index.wrapping_add(self.index).to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct ReadyOverSystemReset {
+    kept: u64,
+    ready: u64,
+}
+
+impl Bug for ReadyOverSystemReset {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_READY {
+            self.ready = value;
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == reg::VIRTIO_QUEUE_READY;
+        Ok(if here { value | self.kept } else { value })
+    }
+
+    fn reset(&mut self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        self.kept = self.ready;
+        inner.reset()
+    }
+}
+
 #[derive(Default)]
 struct IoapicUnmasked {
     index: u64,
@@ -810,18 +1796,37 @@ mod reg {
     pub(super) const CMOS_INDEX: u16 = 0x70;
     pub(super) const CMOS_DATA: u16 = 0x71;
     pub(super) const CMOS_MEMORY_ABOVE_16M_HIGH: u32 = 0x35;
+    pub(super) const KEYBOARD_DATA: u16 = 0x60;
     pub(super) const KEYBOARD_STATUS: u16 = 0x64;
     pub(super) const FW_CFG_SELECTOR: u16 = 0x510;
     pub(super) const FW_CFG_DATA: u16 = 0x511;
     pub(super) const FW_CFG_DMA_HIGH: u16 = 0x514;
     pub(super) const FW_CFG_DMA_LOW: u16 = 0x518;
     pub(super) const KEY_CMDLINE: u32 = 0x15;
+    /// First ports of the 8259 pair, and their edge/level registers.
+    pub(super) const PICS: [u16; 2] = [0x20, 0xa0];
+    pub(super) const ELCRS: [u16; 2] = [0x4d0, 0x4d1];
+    pub(super) const ICW1: u32 = 0x10;
+    pub(super) const OCW3: u32 = 0x08;
+    pub(super) const PIT_COUNTERS: u16 = 0x40;
+    pub(super) const PIT_CONTROL: u16 = 0x43;
+    pub(super) const SERIAL_DATA: u16 = 0x3f8;
+    pub(super) const SERIAL_LCR: u16 = 0x3fb;
+    pub(super) const RTC_HOURS: u32 = 0x04;
+    pub(super) const RTC_REGISTER_B: u32 = 0x0b;
     pub(super) const RTC_REGISTER_C: u32 = 0x0c;
     pub(super) const SERIAL_IIR: u16 = 0x3fa;
     pub(super) const IOAPIC_SELECT: u64 = 0xfec0_0000;
     pub(super) const IOAPIC_WINDOW: u64 = 0xfec0_0010;
+    pub(super) const IOAPIC_EOI: u64 = 0xfec0_0040;
+    pub(super) const IOAPIC_VERSION: u64 = 0x01;
+    pub(super) const IOAPIC_ARBITRATION: u64 = 0x02;
     pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
+    pub(super) const VIRTIO_DEVICE_FEATURES: u64 = 0x010;
     pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
+    pub(super) const VIRTIO_QUEUE_NUM: u64 = 0x038;
+    pub(super) const VIRTIO_QUEUE_PFN: u64 = 0x040;
+    pub(super) const VIRTIO_QUEUE_SEL: u64 = 0x030;
     pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;
     pub(super) const VIRTIO_QUEUE_NOTIFY: u64 = 0x050;
     pub(super) const VIRTIO_INTERRUPT_STATUS: u64 = 0x060;
@@ -829,6 +1834,8 @@ mod reg {
     pub(super) const VIRTIO_STATUS: u64 = 0x070;
     pub(super) const VIRTIO_QUEUE_DESC: u64 = 0x080;
     pub(super) const VIRTIO_QUEUE_DRIVER: u64 = 0x090;
+    pub(super) const VIRTIO_QUEUE_DEVICE: u64 = 0x0a0;
+    pub(super) const VIRTIO_CONFIG_GENERATION: u64 = 0x0fc;
     pub(super) const VIRTIO_CONFIG: u64 = 0x100;
     /// Types of block requests and values of their status.
     pub(super) const BLK_IN: u32 = 0;
@@ -839,6 +1846,12 @@ mod reg {
     pub(super) const BLK_UNSUPP: u8 = 2;
     /// Size of the queue that the cases of block devices set up.
     pub(super) const BLK_QUEUE_SIZE: u64 = 16;
+    /// Size of each queue that the cases of networks and consoles set up.
+    pub(super) const PAIR_QUEUE_SIZE: u64 = 16;
+    /// Feature bits of word 0, and an offset in the header of a frame.
+    pub(super) const NET_HOST_TSO4: u64 = 1 << 11;
+    pub(super) const ANY_LAYOUT: u64 = 1 << 27;
+    pub(super) const NET_NUM_BUFFERS: u64 = 10;
     /// The part of an address within one transport.
     pub(super) const VIRTIO_OFFSET: u64 = 0x1ff;
 

@@ -19,7 +19,7 @@ impl Adapter for NullAdapter {
     fn boot(&self, setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
         let facts = Facts {
             append: setup.append.map(str::to_owned),
-            kernel_entry: setup.append.map(|_| super::kernel::ENTRY),
+            kernel_entry: super::kernel::entry_of_setup(setup),
             ..Facts::default()
         };
         Ok(Box::new(NullMachine { facts }))

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::description::{Channel, Description, Launch, Places, Reset, Serial};
 use super::disk;
 use super::kernel;
+use super::peer::Peers;
 use super::process::{Process, printable};
 use super::qmp::Qmp;
 use super::remains::Folder;
@@ -54,30 +55,32 @@ impl Adapter for QtestAdapter {
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
         let folder = Folder::new().map_err(start)?;
         let path = |name: &str| folder.path().join(name).display().to_string();
+        let peers = Peers::start(Some(folder.path()), setup)?;
         let mut places = Places {
             socket: path("qtest"),
             qmp: path("qmp"),
             halt_bios: path("halt.bios"),
             append: setup.append.unwrap_or_default().to_owned(),
             disks: disk::write_images(folder.path(), setup).map_err(start)?,
+            peers: peers.paths(),
             ..Places::default()
         };
         if setup.append.is_some() {
-            let kernel = path("kernel.elf");
-            std::fs::write(&kernel, kernel::pvh_kernel()).map_err(start)?;
+            let kernel = path("kernel");
+            std::fs::write(&kernel, kernel::of_setup(setup)).map_err(start)?;
             places.kernel = Some(kernel);
         }
-        if self.launch.command.iter().any(|word| word.contains("{halt-bios}")) {
+        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
+        if words.iter().any(|word| word.contains(&places.halt_bios)) {
             std::fs::write(&places.halt_bios, kernel::halt_bios()).map_err(start)?;
         }
-        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
         let facts = Facts {
             append: setup.append.map(str::to_owned),
-            kernel_entry: setup.append.map(|_| kernel::ENTRY),
+            kernel_entry: kernel::entry_of_setup(setup),
             kvm: self.launch.needs_kvm(),
             ..Facts::default()
         };
-        let machine = QtestMachine::start(&self.launch, self.caps, &words, &places, folder, facts)?;
+        let machine = QtestMachine::start(&self.launch, self.caps, &words, &places, folder, peers, facts)?;
         Ok(Box::new(machine))
     }
 }
@@ -95,6 +98,7 @@ struct QtestMachine {
     lines: Lines,
     console: Option<UnixStream>,
     qmp: Option<Qmp>,
+    _peers: Peers,
     _folder: Folder,
     // State, all of it.
     events: VecDeque<LineEvent>,
@@ -107,6 +111,7 @@ impl QtestMachine {
         words: &[String],
         places: &Places,
         folder: Folder,
+        peers: Peers,
         facts: Facts,
     ) -> Result<QtestMachine, Stop> {
         let deadline = Instant::now() + Duration::from_millis(launch.start_ms);
@@ -153,6 +158,7 @@ impl QtestMachine {
             lines: Lines::new(stream).map_err(start)?,
             console: ours,
             qmp,
+            _peers: peers,
             _folder: folder,
             events: VecDeque::new(),
         };

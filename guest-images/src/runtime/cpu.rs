@@ -44,6 +44,23 @@ pub fn relax() {
     core::hint::spin_loop();
 }
 
+/// Reads a model-specific register that the CPU is known to have.
+pub(super) fn read_msr(index: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reading an MSR changes nothing.
+    unsafe { asm!("rdmsr", in("ecx") index, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register that the CPU is known to have.
+pub(super) fn write_msr(index: u32, value: u64) {
+    // SAFETY: the callers in this runtime write the local APIC's only, whose interrupts find their gates.
+    unsafe {
+        asm!("wrmsr", in("ecx") index, in("eax") value as u32, in("edx") (value >> 32) as u32,
+            options(nostack, preserves_flags));
+    }
+}
+
 /// Faults with an empty interrupt table, so that the CPU shuts down.
 pub fn triple_fault() -> ! {
     let empty = [0u16; 5];

@@ -161,6 +161,7 @@ gdt_pointer:
 
     .section .data.page_tables, "aw", @progbits
     .balign 4096
+    .global page_map
 page_map:
     .quad page_pointers + 3
     .fill 511, 8, 0

@@ -8,7 +8,7 @@ use core::{arch::asm, arch::global_asm, fmt};
 
 use guest_protocol::{ErrorCode, Failure};
 
-use super::{Single, memory};
+use super::{Pointer, Single, memory};
 
 /// One exception.
 #[derive(Clone, Copy)]
@@ -79,11 +79,8 @@ pub fn install() {
         table[4] = base >> 32;
 
         let gates = &mut *GATES.0.get();
-        for (vector, gate) in gates.iter_mut().enumerate() {
-            let handler = &raw const fault_stubs as u64 + vector as u64 * STUB_LENGTH;
-            // Code selector 0x08, IST 1, present interrupt gate.
-            gate[0] = handler & 0xffff | 0x08 << 16 | 1 << 32 | 0x8e << 40 | (handler >> 16 & 0xffff) << 48;
-            gate[1] = handler >> 32;
+        for (vector, entry) in gates.iter_mut().enumerate() {
+            *entry = gate(&raw const fault_stubs as u64 + vector as u64 * STUB_LENGTH, STACK);
         }
         let pointer = Pointer {
             limit: size_of_val(gates) as u16 - 1,
@@ -91,6 +88,18 @@ pub fn install() {
         };
         asm!("lidt [{}]", "ltr {:x}", in(reg) &raw const pointer, in(reg) 0x18u32, options(nostack));
     }
+}
+
+/// The gates of the exceptions.
+pub(super) fn gates() -> &'static [[u64; 2]; 32] {
+    // SAFETY: written by `install` alone, which runs first and once.
+    unsafe { &*GATES.0.get() }
+}
+
+/// A present interrupt gate to `handler` in the code selector 0x08, on that stack of the IST, 0 for none.
+pub(super) fn gate(handler: u64, stack: u64) -> [u64; 2] {
+    let low = handler & 0xffff | 0x08 << 16 | stack << 32 | 0x8e << 40 | (handler >> 16 & 0xffff) << 48;
+    [low, handler >> 32]
 }
 
 /// The fault of the last guarded access that had one.
@@ -165,13 +174,6 @@ fault_common:
 "#
 );
 
-/// Operand of LIDT.
-#[repr(C, packed)]
-struct Pointer {
-    limit: u16,
-    base: u64,
-}
-
 static TASK_STATE: Single<[u32; 26]> = Single::new([0; 26]);
 static GATES: Single<[[u64; 2]; 32]> = Single::new([[0; 2]; 32]);
 static LAST: Single<Fault> = Single::new(Fault {
@@ -183,6 +185,9 @@ static LAST: Single<Fault> = Single::new(Fault {
 
 /// Distance between two stubs.
 const STUB_LENGTH: u64 = 16;
+
+/// Stack of the IST that exceptions use.
+pub(super) const STACK: u64 = 1;
 
 /// Vector of a page fault.
 pub(super) const PAGE_FAULT: u8 = 14;

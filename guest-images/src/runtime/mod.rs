@@ -1,12 +1,15 @@
 //! What an image needs before its `main` is ordinary Rust: the entry, memory, ports, faults, the serial port.
 //!
-//! One CPU runs, and interrupts stay off from the first instruction on.
+//! One CPU runs, and interrupts stay off from the first instruction on, unless an image asks [`interrupts`] for them or
+//! starts other CPUs itself; those keep away from [`memory`] and [`port`].
 
 mod entry;
 mod faults;
 mod intrinsics;
 
 pub mod cpu;
+pub mod interrupts;
+pub mod lapic;
 pub mod memory;
 pub mod port;
 pub mod serial;
@@ -21,14 +24,23 @@ pub use faults::{Fault, install};
 pub(crate) struct Single<T>(UnsafeCell<T>);
 
 #[expect(unsafe_code, reason = "a static needs Sync")]
-// SAFETY: one CPU runs and takes no interrupts, so no two accesses overlap; fault handlers touch statics of their own
-// module only.
+// SAFETY: the boot CPU alone writes them, with interrupts off, so no two accesses overlap; fault and interrupt handlers
+// touch statics of their own module only.
 unsafe impl<T> Sync for Single<T> {}
 
 impl<T> Single<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
+}
+
+/// Operand of LGDT and LIDT.
+#[repr(C, packed)]
+pub struct Pointer {
+    /// Offset of the table's last byte.
+    pub limit: u16,
+    /// Address of the table.
+    pub base: u64,
 }
 
 /// Memory of this image, with its tables and stacks: first address, and first address behind it.

@@ -1,9 +1,11 @@
 //! What a user asks of a machine, with the defaults of its profile.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::profile::{MICROVM_2019, Profile};
+use crate::virtio::Peer;
 use crate::virtio::blk::Disk;
 use crate::virtio::rng::{Entropy, Xorshift};
 
@@ -24,6 +26,10 @@ pub struct Config {
     pub pic: OnOffAuto,
     /// The 8254; auto means on.
     pub pit: OnOffAuto,
+    /// Who provides PIC, IOAPIC and PIT of a run on KVM.
+    pub kernel_irqchip: KernelIrqchip,
+    /// PIC, IOAPIC and PIT are KVM's: the board has none of them. Set by a run on KVM, never by a user.
+    pub chips_in_kernel: bool,
     /// The MC146818; auto means on unless [`Config::kvm`].
     pub rtc: OnOffAuto,
     /// The 16550A.
@@ -34,6 +40,8 @@ pub struct Config {
     pub auto_kernel_cmdline: bool,
     /// Transports answer version 2 instead of 1.
     pub virtio_modern: bool,
+    /// Whether notifications of virtio queues reach the VMM without an exit on KVM; elsewhere it changes nothing.
+    pub ioeventfd: bool,
     /// Whether the machine runs on KVM: `rtc=auto`, the e820 reservation and kvmclock depend on it.
     pub kvm: bool,
     /// What the RTC shows at power-on, in seconds since 1970-01-01T00:00:00 as the guest reads it.
@@ -75,6 +83,16 @@ pub enum OnOffAuto {
     Auto,
 }
 
+/// Who provides the interrupt controllers and the timer of a run on KVM. Without KVM they are always ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelIrqchip {
+    /// KVM has the local APICs alone, all else is ours.
+    #[default]
+    Split,
+    /// KVM has PIC, IOAPIC and PIT as well.
+    On,
+}
+
 /// A file's name and contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
@@ -100,6 +118,45 @@ pub enum DeviceKind {
     Rng,
     /// Block device.
     Blk(DiskConfig),
+    /// Network device.
+    Net(NetworkConfig),
+    /// Console with one port.
+    Console(ConsoleTo),
+}
+
+/// The network of a network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// The address; `None` takes [`MAC_FIRST`] plus the number of network devices before this one.
+    pub mac: Option<[u8; 6]>,
+    /// The other end of the cable.
+    pub to: NetworkTo,
+}
+
+/// The other end of a network device's cable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkTo {
+    /// Nobody: the link is up, frames go nowhere.
+    Null,
+    /// The device itself.
+    Loopback,
+    /// The host's tap interface of this name.
+    Tap(String),
+}
+
+/// The peer of a console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsoleTo {
+    /// Nobody.
+    Null,
+    /// The console itself.
+    Loopback,
+    /// Standard input and output of the VMM.
+    Stdio,
+    /// Output goes to this file, created or emptied at start.
+    File(PathBuf),
+    /// Both ways over this listening stream socket, to which the VMM connects at start.
+    Unix(PathBuf),
 }
 
 /// The disk of a block device.
@@ -119,6 +176,27 @@ impl fmt::Display for DeviceKind {
         match self {
             DeviceKind::Rng => f.write_str("virtio-rng"),
             DeviceKind::Blk(_) => f.write_str("virtio-blk"),
+            DeviceKind::Net(_) => f.write_str("virtio-net"),
+            DeviceKind::Console(_) => f.write_str("virtio-console"),
+        }
+    }
+}
+
+impl DeviceKind {
+    /// Who is at the other end of a device that speaks to the outside; [`Peer::Nobody`] for every other device.
+    pub fn peer(&self) -> Peer {
+        match self {
+            DeviceKind::Rng | DeviceKind::Blk(_) => Peer::Nobody,
+            DeviceKind::Net(network) => match network.to {
+                NetworkTo::Null => Peer::Nobody,
+                NetworkTo::Loopback => Peer::Loopback,
+                NetworkTo::Tap(_) => Peer::Host,
+            },
+            DeviceKind::Console(to) => match to {
+                ConsoleTo::Null => Peer::Nobody,
+                ConsoleTo::Loopback => Peer::Loopback,
+                ConsoleTo::Stdio | ConsoleTo::File(_) | ConsoleTo::Unix(_) => Peer::Host,
+            },
         }
     }
 }
@@ -143,11 +221,14 @@ impl Config {
             cpus_max: 1,
             pic: OnOffAuto::Auto,
             pit: OnOffAuto::Auto,
+            kernel_irqchip: KernelIrqchip::Split,
+            chips_in_kernel: false,
             rtc: OnOffAuto::Auto,
             isa_serial: true,
             x_option_roms: true,
             auto_kernel_cmdline: true,
             virtio_modern: profile.virtio_modern,
+            ioeventfd: false,
             kvm: false,
             rtc_start_seconds: 946_684_800,
             bios: None,
@@ -164,13 +245,27 @@ impl Config {
         }
     }
 
+    /// The address of the network device that is number `device` of [`Config::devices`].
+    pub fn mac(&self, device: usize) -> [u8; 6] {
+        let is_network = |device: &&DeviceConfig| matches!(device.kind, DeviceKind::Net(_));
+        if let DeviceKind::Net(NetworkConfig { mac: Some(mac), .. }) = self.devices[device].kind {
+            return mac;
+        }
+        let before = self.devices[..device].iter().filter(is_network).count();
+        let mut mac = MAC_FIRST;
+        // More network devices than transports do not fit the machine.
+        mac[5] = mac[5].wrapping_add(before as u8);
+        mac
+    }
+
     /// Whether the RTC is there.
     pub fn has_rtc(&self) -> bool {
-        match self.rtc {
+        let wanted = match self.rtc {
             OnOffAuto::On => true,
             OnOffAuto::Off => false,
             OnOffAuto::Auto => !self.kvm,
-        }
+        };
+        self.profile.rtc && wanted
     }
 }
 
@@ -186,6 +281,9 @@ impl OnOffAuto {
         self != OnOffAuto::Off
     }
 }
+
+/// Address of the first network device that is given none: QEMU's.
+pub const MAC_FIRST: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
 /// Seed of the repeatable source of random bytes: any number but 0 would do.
 const ENTROPY_SEED: u64 = 0x6d69_6372_6f76_6d31;

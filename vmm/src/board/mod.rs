@@ -15,13 +15,15 @@ use crate::chip::ioapic::Ioapic;
 use crate::chip::pic::Pic;
 use crate::chip::pit::Pit;
 use crate::chip::rtc::{Rtc, RtcConfig};
-use crate::chip::serial::Serial;
+use crate::chip::superio_i8042::SuperioI8042;
 use crate::device::Device;
 use crate::irq::Line;
 use crate::memory::{MapError, Memory};
 use crate::virtio::VirtioDevice;
 use crate::virtio::blk::{Blk, BlkConfig};
+use crate::virtio::console::Console;
 use crate::virtio::mmio::{TransportConfig, VirtioMmio};
+use crate::virtio::net::{Net, NetConfig};
 use crate::virtio::rng::Rng;
 
 pub mod cmos;
@@ -31,11 +33,13 @@ pub mod fdt;
 mod items;
 pub mod profile;
 pub mod ram;
+pub mod serial_port;
 pub mod transports;
 
-use config::{Config, DeviceConfig, DeviceKind};
+use config::{Config, DeviceKind, KernelIrqchip, OnOffAuto};
 use profile::Profile;
 use ram::RamLayout;
+use serial_port::SerialPort;
 use transports::Place;
 
 /// The devices of one machine. Absent devices are `None`; their addresses answer as an empty bus.
@@ -45,13 +49,15 @@ pub struct Board {
     /// The clock and CMOS memory.
     pub rtc: Option<Rtc>,
     /// The serial port.
-    pub serial: Option<Serial>,
+    pub serial: Option<SerialPort>,
     /// The virtio-mmio transports, ascending.
     pub transports: Vec<VirtioMmio>,
     /// The pair of 8259A.
     pub pic: Option<Pic>,
     /// The IOAPIC.
     pub ioapic: Option<Ioapic>,
+    /// The keyboard controller.
+    pub i8042: Option<SuperioI8042>,
     /// The configuration table.
     pub fw_cfg: Option<FwCfg>,
     /// The debug-exit port.
@@ -89,6 +95,8 @@ pub enum Slot {
     Pic,
     /// [`Board::ioapic`].
     Ioapic,
+    /// [`Board::i8042`].
+    I8042,
     /// [`Board::fw_cfg`].
     FwCfg,
     /// [`Board::debug_exit`].
@@ -108,6 +116,7 @@ impl std::fmt::Display for Slot {
             Slot::VirtioMmio(index) => write!(f, "virtio_mmio.{index}"),
             Slot::Pic => f.write_str("pic"),
             Slot::Ioapic => f.write_str("ioapic"),
+            Slot::I8042 => f.write_str("i8042"),
             Slot::FwCfg => f.write_str("fw_cfg"),
             Slot::DebugExit => f.write_str("debug_exit"),
             Slot::DebugConsole => f.write_str("debug_console"),
@@ -156,11 +165,13 @@ impl Board {
     /// [`BuildError`]: memory refused by the host, addresses claimed twice, or a configuration the machine cannot be.
     pub fn new(config: &Config) -> Result<(Board, AddressMap<Slot>, Memory), BuildError> {
         let profile = config.profile;
+        check_parts(config)?;
         check_cpus(config)?;
+        check_irqchip(config)?;
         let ram = RamLayout::new(&profile.ram_split, config.ram_bytes, config.max_ram_below_4g);
         let e820 = e820::entries(&ram, config.kvm);
         let devices = transports::assign(profile, &config.devices).map_err(BuildError::Config)?;
-        let places: Vec<Place> = transports::places(profile);
+        let places: Vec<Place> = transports::present(profile, &devices);
         let is_occupied = |place: &&Place| devices[usize::from(place.index)].is_some();
         let occupied: Vec<Place> = places.iter().filter(is_occupied).copied().collect();
         let kernel = kernel(config, &ram)?;
@@ -175,7 +186,7 @@ impl Board {
             command_line: command_line.as_deref(),
             occupied: &occupied,
         };
-        let fw_cfg = FwCfg::new(items::items(&facts)?);
+        let items = profile.fw_cfg.then(|| items::items(&facts)).transpose()?;
 
         let firmware = firmware(config)?;
         let blocks = firmware.as_ref().map(Firmware::blocks).unwrap_or_default();
@@ -198,14 +209,18 @@ impl Board {
                 presets: cmos::presets(&ram),
             })
         });
+        let ours = !config.chips_in_kernel;
         let board = Board {
-            pit: config.pit.unless_off().then(|| Pit::new(line(gsi::PIT))),
+            pit: (ours && config.pit.unless_off()).then(|| Pit::new(line(gsi::PIT))),
             rtc,
-            serial: config.isa_serial.then(|| Serial::new(COM1_PORT, line(gsi::SERIAL))),
-            pic: config.pic.unless_off().then(Pic::new),
-            ioapic: Some(Ioapic::new()),
+            serial: config
+                .isa_serial
+                .then(|| SerialPort::new(profile.serial, COM1_PORT, line(gsi::SERIAL))),
+            pic: (ours && config.pic.unless_off()).then(Pic::new),
+            ioapic: ours.then(Ioapic::new),
             transports: transports(config, &places, &devices),
-            fw_cfg: Some(fw_cfg),
+            i8042: profile.i8042.then(SuperioI8042::new),
+            fw_cfg: items.map(FwCfg::new),
             debug_exit: config.debug_exit.map(|port| DebugExit::new(port, debug_exit::LENGTH)),
             debug_console: config.debug_console.map(DebugConsole::new),
             boot_mark: config.boot_marks.map(BootMark::new),
@@ -229,7 +244,7 @@ impl Board {
     pub fn slots(&self) -> Vec<Slot> {
         let mut slots = vec![Slot::Pit, Slot::Rtc, Slot::Serial];
         slots.extend((0..self.transports.len()).map(|index| Slot::VirtioMmio(index as u8)));
-        slots.extend([Slot::Pic, Slot::Ioapic, Slot::FwCfg]);
+        slots.extend([Slot::Pic, Slot::Ioapic, Slot::I8042, Slot::FwCfg]);
         slots.extend([Slot::DebugExit, Slot::DebugConsole, Slot::BootMark]);
         slots
     }
@@ -241,7 +256,7 @@ impl Board {
             Slot::Pit => self.pit.is_some().then_some(gsi::PIT),
             Slot::Rtc => self.rtc.is_some().then_some(gsi::RTC),
             Slot::Serial => self.serial.is_some().then_some(gsi::SERIAL),
-            Slot::Pic | Slot::Ioapic | Slot::FwCfg => None,
+            Slot::Pic | Slot::Ioapic | Slot::I8042 | Slot::FwCfg => None,
             Slot::DebugExit | Slot::DebugConsole | Slot::BootMark => None,
         }
     }
@@ -251,13 +266,14 @@ impl Board {
         match slot {
             Slot::Pit => self.pit.as_ref().map(|device| device as &dyn Device),
             Slot::Rtc => self.rtc.as_ref().map(|device| device as &dyn Device),
-            Slot::Serial => self.serial.as_ref().map(|device| device as &dyn Device),
+            Slot::Serial => self.serial.as_ref().map(SerialPort::device),
             Slot::VirtioMmio(index) => self
                 .transports
                 .get(usize::from(index))
                 .map(|device| device as &dyn Device),
             Slot::Pic => self.pic.as_ref().map(|device| device as &dyn Device),
             Slot::Ioapic => self.ioapic.as_ref().map(|device| device as &dyn Device),
+            Slot::I8042 => self.i8042.as_ref().map(|device| device as &dyn Device),
             Slot::FwCfg => self.fw_cfg.as_ref().map(|device| device as &dyn Device),
             Slot::DebugExit => self.debug_exit.as_ref().map(|device| device as &dyn Device),
             Slot::DebugConsole => self.debug_console.as_ref().map(|device| device as &dyn Device),
@@ -270,19 +286,48 @@ impl Board {
         match slot {
             Slot::Pit => self.pit.as_mut().map(|device| device as &mut dyn Device),
             Slot::Rtc => self.rtc.as_mut().map(|device| device as &mut dyn Device),
-            Slot::Serial => self.serial.as_mut().map(|device| device as &mut dyn Device),
+            Slot::Serial => self.serial.as_mut().map(SerialPort::device_mut),
             Slot::VirtioMmio(index) => {
                 let device = self.transports.get_mut(usize::from(index));
                 device.map(|device| device as &mut dyn Device)
             }
             Slot::Pic => self.pic.as_mut().map(|device| device as &mut dyn Device),
             Slot::Ioapic => self.ioapic.as_mut().map(|device| device as &mut dyn Device),
+            Slot::I8042 => self.i8042.as_mut().map(|device| device as &mut dyn Device),
             Slot::FwCfg => self.fw_cfg.as_mut().map(|device| device as &mut dyn Device),
             Slot::DebugExit => self.debug_exit.as_mut().map(|device| device as &mut dyn Device),
             Slot::DebugConsole => self.debug_console.as_mut().map(|device| device as &mut dyn Device),
             Slot::BootMark => self.boot_mark.as_mut().map(|device| device as &mut dyn Device),
         }
     }
+}
+
+/// Refuses what is for a part that the profile does not have.
+fn check_parts(config: &Config) -> Result<(), BuildError> {
+    let Profile { name, fw_cfg, .. } = *config.profile;
+    let refused = |text: String| Err(BuildError::Config(text));
+    if config.bios.is_some() && !fw_cfg {
+        return refused(format!(
+            "--bios: profile {name} starts a kernel directly and has no firmware; give --kernel FILE instead"
+        ));
+    }
+    for (given, option) in [
+        (!config.option_roms.is_empty(), "--option-rom"),
+        (!config.fw_cfg_files.is_empty(), "--fw-cfg"),
+    ] {
+        if given && !fw_cfg {
+            return refused(format!("{option}: profile {name} has no fw_cfg; drop it"));
+        }
+    }
+    if !config.virtio_modern && !config.profile.virtio_legacy {
+        return refused(format!(
+            "virtio-mmio=legacy: transports of profile {name} are version 2 only; write modern or drop it"
+        ));
+    }
+    if config.rtc == OnOffAuto::On && !config.profile.rtc {
+        return refused(format!("rtc=on: profile {name} has no RTC; drop it"));
+    }
+    Ok(())
 }
 
 fn check_cpus(config: &Config) -> Result<(), BuildError> {
@@ -297,6 +342,15 @@ fn check_cpus(config: &Config) -> Result<(), BuildError> {
         return Err(BuildError::Config(format!(
             "--smp {cpus_max}: Invalid SMP CPUs {cpus_max}. The max CPUs supported by machine 'microvm' is {most}"
         )));
+    }
+    Ok(())
+}
+
+fn check_irqchip(config: &Config) -> Result<(), BuildError> {
+    if config.kernel_irqchip == KernelIrqchip::On && config.pic == OnOffAuto::Off {
+        let text = "--machine pic='off': KVM makes its PIC and its IOAPIC together or not at all; write \
+                    kernel-irqchip=split or drop pic=off";
+        return Err(BuildError::Config(text.to_owned()));
     }
     Ok(())
 }
@@ -334,7 +388,8 @@ fn kernel_error(config: &Config, error: KernelError) -> BuildError {
 }
 
 fn transports(config: &Config, places: &[Place], devices: &[Option<usize>]) -> Vec<VirtioMmio> {
-    let transport = |(place, device): (&Place, &Option<usize>)| {
+    let transport = |place: &Place| {
+        let device = devices[usize::from(place.index)];
         let transport = TransportConfig {
             base: place.base,
             line: Line {
@@ -344,13 +399,14 @@ fn transports(config: &Config, places: &[Place], devices: &[Option<usize>]) -> V
             modern: config.virtio_modern,
             legacy_shm_len: config.profile.virtio_legacy_shm_len,
         };
-        VirtioMmio::new(transport, device.map(|device| backend(config, &config.devices[device])))
+        VirtioMmio::new(transport, device.map(|device| backend(config, device)))
     };
-    places.iter().zip(devices).map(transport).collect()
+    places.iter().map(transport).collect()
 }
 
-fn backend(config: &Config, device: &DeviceConfig) -> Box<dyn VirtioDevice> {
-    match &device.kind {
+fn backend(config: &Config, device: usize) -> Box<dyn VirtioDevice> {
+    let kind = &config.devices[device].kind;
+    match kind {
         DeviceKind::Rng => Box::new(Rng::new((config.entropy)())),
         DeviceKind::Blk(disk) => {
             let blk = BlkConfig {
@@ -359,6 +415,12 @@ fn backend(config: &Config, device: &DeviceConfig) -> Box<dyn VirtioDevice> {
             };
             Box::new(Blk::new(blk, (disk.open)()))
         }
+        DeviceKind::Net(_) => Box::new(Net::new(NetConfig {
+            mac: config.mac(device),
+            legacy: !config.virtio_modern,
+            peer: kind.peer(),
+        })),
+        DeviceKind::Console(_) => Box::new(Console::new(kind.peer())),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::config::{Blob, DiskConfig};
-use super::profile::{MICROVM_2019, QEMU_7_2};
+use super::config::{Blob, DeviceConfig, DiskConfig};
+use super::profile::{MICROVM_2019, QEMU_7_2, RUST_VMM};
 use super::*;
 use crate::chip::fw_cfg::{Items, key};
 use crate::virtio::blk::MemoryDisk;
@@ -234,6 +234,68 @@ fn foreign_file_name_draws_a_warning() {
         ..Config::default()
     };
     assert_eq!(board(&config).warnings.len(), 1);
+}
+
+#[test]
+fn profile_without_a_part_refuses_what_is_for_it() {
+    let error = |config: Config| Board::new(&config).err().expect("refused").to_string();
+    let firecracker = || Config::new(&RUST_VMM);
+    assert!(Board::new(&firecracker()).is_ok());
+    assert!(
+        error(Config {
+            bios: Some(rom_file(128 << 10)),
+            ..firecracker()
+        })
+        .contains("has no firmware; give --kernel FILE instead")
+    );
+    assert!(
+        error(Config {
+            rtc: OnOffAuto::On,
+            ..firecracker()
+        })
+        .contains("has no RTC")
+    );
+    assert!(
+        error(Config {
+            virtio_modern: false,
+            ..firecracker()
+        })
+        .contains("version 2 only")
+    );
+    assert!(
+        error(Config {
+            fw_cfg_files: vec![("opt/x".into(), Vec::new())],
+            ..firecracker()
+        })
+        .contains("has no fw_cfg")
+    );
+}
+
+#[test]
+fn parts_are_the_profiles() {
+    let config = Config {
+        profile: &RUST_VMM,
+        virtio_modern: true,
+        ..with_kernel()
+    };
+    let board = board(&config);
+    assert!(board.fw_cfg.is_none() && board.rtc.is_none() && board.i8042.is_some());
+    assert_eq!(
+        board.command_line.as_deref(),
+        Some("x virtio_mmio.device=4K@0xd0000000:5")
+    );
+    assert_eq!((board.transports.len(), board.gsi(Slot::VirtioMmio(0))), (1, Some(5)));
+    let seed = self::board(&Config::default());
+    assert!(seed.fw_cfg.is_some() && seed.rtc.is_some() && seed.i8042.is_none());
+    let large = Config {
+        ram_bytes: 4 << 30,
+        ..Config::new(&RUST_VMM)
+    };
+    assert_eq!(
+        self::board(&large).ram.ranges(),
+        [(0, 0xd000_0000), (1 << 32, 0x3000_0000)],
+        "768 MiB below 4 GiB are left out"
+    );
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Which virtio device sits on which transport, and what the kernel's command line says about it.
 //!
 //! Source: the machine as first specified: devices fill the transports from the last one downwards; the command line
-//! lists them in the same order.
+//! lists them in the same order. A profile may have them the other way round, with no transport that has no device.
 
 use super::config::DeviceConfig;
-use super::profile::Profile;
+use super::profile::{Profile, Slots};
 
 /// The transport of a virtio device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -34,6 +34,13 @@ pub fn assign(profile: &Profile, devices: &[DeviceConfig]) -> Result<Vec<Option<
     for (device, config) in devices.iter().enumerate() {
         let kind = &config.kind;
         let index = match config.transport {
+            Some(bus) if profile.virtio_slots == Slots::OneEachFirstFirst => {
+                return Err(format!(
+                    "--device {kind}: Bus 'virtio-mmio-bus.{bus}' not found; profile {} has a transport for each \
+                     device in their order, drop bus=",
+                    profile.name
+                ));
+            }
             Some(bus) => {
                 let index = usize::from(bus);
                 match transports.get(index) {
@@ -50,7 +57,7 @@ pub fn assign(profile: &Profile, devices: &[DeviceConfig]) -> Result<Vec<Option<
                     }
                 }
             }
-            None => transports.iter().rposition(Option::is_none).ok_or_else(|| {
+            None => next_free(profile, &transports).ok_or_else(|| {
                 format!(
                     "--device {kind}: No 'virtio-bus' bus found for device '{kind}'; this machine has {} transports, \
                      drop a device",
@@ -63,28 +70,43 @@ pub fn assign(profile: &Profile, devices: &[DeviceConfig]) -> Result<Vec<Option<
     Ok(transports)
 }
 
-/// The command line with an entry for each occupied place, highest first.
+/// The places at which a transport answers.
+pub fn present(profile: &Profile, devices: &[Option<usize>]) -> Vec<Place> {
+    let has_device = |place: &Place| devices[usize::from(place.index)].is_some();
+    let is_there = |place: &Place| profile.virtio_slots == Slots::AllLastFirst || has_device(place);
+    places(profile).into_iter().filter(is_there).collect()
+}
+
+/// The command line with an entry for each occupied place, in the order of the devices.
 ///
 /// The machine makes each entry in a buffer of 64 characters and leaves out what does not fit; no entry of these fields
 /// is that long.
 pub fn command_line(append: &str, profile: &Profile, occupied: &[Place]) -> String {
     let mut line = append.to_owned();
     let mut places = occupied.to_vec();
-    places.sort_by_key(|place| std::cmp::Reverse(place.index));
+    places.sort_by_key(|place| place.index);
+    if profile.virtio_slots == Slots::AllLastFirst {
+        places.reverse();
+    }
     for place in places {
         let Place { base, gsi, .. } = place;
-        line.push_str(&format!(
-            " virtio_mmio.device={}@{base:#x}:{gsi}",
-            profile.virtio_stride_bytes
-        ));
+        let size = profile.virtio_cmdline_size;
+        line.push_str(&format!(" virtio_mmio.device={size}@{base:#x}:{gsi}"));
     }
     line
+}
+
+fn next_free(profile: &Profile, transports: &[Option<usize>]) -> Option<usize> {
+    match profile.virtio_slots {
+        Slots::AllLastFirst => transports.iter().rposition(Option::is_none),
+        Slots::OneEachFirstFirst => transports.iter().position(Option::is_none),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::config::DeviceKind;
-    use super::super::profile::{MICROVM_2019, QEMU_7_2};
+    use super::super::profile::{MICROVM_2019, QEMU_7_2, RUST_VMM};
     use super::*;
 
     fn rng(transport: Option<u8>) -> DeviceConfig {
@@ -119,6 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn transports_can_be_one_each_from_the_first_upwards() {
+        let devices = [rng(None), rng(None)];
+        assert_eq!(
+            line("x", &RUST_VMM, &devices),
+            "x virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=4K@0xd0001000:6"
+        );
+        let assigned = assign(&RUST_VMM, &devices).expect("they fit");
+        assert_eq!(present(&RUST_VMM, &assigned).len(), 2);
+        assert!(assign(&RUST_VMM, &vec![rng(None); 19]).is_ok(), "interrupts 5 to 23");
+        let error = |devices: &[DeviceConfig]| assign(&RUST_VMM, devices).expect_err("refused");
+        assert!(error(&vec![rng(None); 20]).contains("this machine has 19 transports"));
+        assert!(error(&[rng(Some(0))]).contains("drop bus="));
+    }
+
+    #[test]
     fn devices_that_do_not_fit_are_refused() {
         let error = |devices: &[DeviceConfig]| assign(&MICROVM_2019, devices).expect_err("too many");
         assert!(error(&vec![rng(None); 9]).contains("No 'virtio-bus' bus found for device 'virtio-rng'"));
@@ -129,7 +166,7 @@ mod tests {
     #[test]
     fn longest_entry_there_can_be_fits_the_machines_buffer() {
         let wide = Profile {
-            virtio_stride_bytes: u64::MAX,
+            virtio_cmdline_size: "18446744073709551615",
             ..MICROVM_2019.clone()
         };
         let place = Place {

@@ -1,89 +1,66 @@
 //! What an ELF kernel says about itself: segments to load and the PVH entry point.
 //!
-//! Source: ELF-64 Object File Format 1.5, "ELF Header" and "Program Header"; Xen public header `elfnote.h`
+//! Source: System V ABI, "ELF Header" and "Program Header", ELF32 and ELF64; Xen public header `elfnote.h`
 //! (`XEN_ELFNOTE_PHYS32_ENTRY`).
 //!
-//! The loader of `linux-loader` believes what it reads: it checks neither class nor machine nor overlap, lets the last
-//! note segment win and leaves `.bss` as it is. Everything it takes for granted is checked here first.
+//! One reader with two policies. A firmware starts what the note of type 18 names, whoever owns the note, as the
+//! original does: [`Image::entry`]. Direct boot takes Xen's note only, and the entry must lie in what was loaded:
+//! [`Image::direct_entry`].
 
 use std::ops::Range;
+
+use object::LittleEndian;
+use object::elf::{EM_386, EM_X86_64, FileHeader32, FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader};
+
+use crate::memory::Memory;
 
 /// A checked ELF kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Loadable segments in file order; no two overlap in memory.
+    /// Loadable segments that take memory, ascending; no two overlap, and all end at or below 4 GiB.
     pub segments: Vec<Segment>,
-    /// Physical address of the 32-bit PVH entry point; it lies in a segment.
+    /// Physical address of the 32-bit PVH entry point, as the first note of its type has it.
     pub entry: u32,
+    /// The same as the first such note of owner "Xen" has it.
+    xen_entry: Option<u32>,
 }
 
 /// One loadable segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Physical address of its first byte.
     pub address: u64,
-    /// Bytes taken from the file.
-    pub file_bytes: u64,
-    /// Bytes in memory, not fewer; those past `file_bytes` are zero.
+    /// Where its first bytes lie in the file.
+    pub file: Range<usize>,
+    /// Bytes in memory, not fewer than in the file; the rest are zero.
     pub memory_bytes: u64,
 }
 
-/// Why a file cannot be booted as a PVH kernel. The text says what is wrong and what would be right.
+/// Why a file cannot be booted as a PVH kernel; reads on from the file's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ElfError {
-    /// No ELF magic.
-    #[error("not an ELF file; direct boot needs an uncompressed kernel (vmlinux) with a PVH note")]
-    Magic,
-    /// The file ends inside a structure it announces.
-    #[error("file of {file_bytes} bytes ends before {what}")]
-    Truncated {
-        /// What is missing.
-        what: &'static str,
-        /// Length of the file.
-        file_bytes: usize,
-    },
-    /// ELF32 or nonsense in `EI_CLASS`.
-    #[error("ELF class {0} is not 64-bit (2); build the kernel as ELF64")]
-    Class(u8),
-    /// Big-endian or nonsense in `EI_DATA`.
-    #[error("ELF data encoding {0} is not little-endian (1)")]
-    Encoding(u8),
-    /// Not for this kind of CPU.
-    #[error("ELF machine {0} is not x86-64 (62)")]
+    /// A file that is broken.
+    #[error("broken ELF file: {0}")]
+    Broken(String),
+    /// A file for another machine.
+    #[error("ELF machine {0} is neither i386 (3) nor x86-64 (62)")]
     Machine(u16),
-    /// Program headers of a size other than ELF64's.
-    #[error("program header size {0} is not 56")]
-    HeaderSize(u16),
-    /// More program headers than any kernel has.
-    #[error("{0} program headers, at most {PROGRAM_HEADERS_MAX} are taken")]
-    HeaderCount(u16),
-    /// A segment whose file or memory range is nonsense.
-    #[error("segment at {address:#x}: {what}")]
+    /// A file without PVH entry.
+    #[error("uncompressed kernel without PVH ELF Note; Linux has it with CONFIG_PVH=y")]
+    NoPvhNote,
+    /// Segments that contradict each other or the machine.
+    #[error("ELF segment at {address:#x}+{length_bytes:#x} {what}")]
     Segment {
-        /// Its physical address.
+        /// Physical address.
         address: u64,
+        /// Length in memory.
+        length_bytes: u64,
         /// What is wrong.
         what: &'static str,
     },
-    /// Two segments claim the same memory.
-    #[error("segments at {first:#x} and {second:#x} overlap")]
-    Overlap {
-        /// Physical address of the lower one.
-        first: u64,
-        /// Physical address of the higher one.
-        second: u64,
-    },
-    /// Nothing to load.
-    #[error("no loadable segment")]
-    Empty,
-    /// No entry point for PVH.
-    #[error("no PVH entry note (owner \"Xen\", type 18); Linux has it with CONFIG_PVH=y")]
-    NoPvhNote,
-    /// A PVH note too short for an address.
-    #[error("PVH entry note has {0} bytes of contents, an address needs 4")]
-    ShortPvhNote(u32),
     /// The entry point lies where nothing is loaded.
-    #[error("PVH entry point {0:#x} lies in no segment")]
+    #[error("PVH entry point {0:#x} lies in no ELF segment")]
     StrayEntry(u32),
 }
 
@@ -91,6 +68,14 @@ impl Segment {
     /// The physical addresses it occupies.
     pub fn range(&self) -> Range<u64> {
         self.address..self.address + self.memory_bytes
+    }
+
+    fn wrong(&self, what: &'static str) -> ElfError {
+        ElfError::Segment {
+            address: self.address,
+            length_bytes: self.memory_bytes,
+            what,
+        }
     }
 }
 
@@ -100,245 +85,245 @@ impl Image {
     /// # Errors
     /// [`ElfError`], the first thing found wrong.
     pub fn parse(file: &[u8]) -> Result<Image, ElfError> {
-        if !file.starts_with(b"\x7fELF") {
-            return Err(ElfError::Magic);
+        // The class byte decides the layout of everything behind it.
+        match file.get(4) {
+            Some(1) => parse::<FileHeader32<LittleEndian>>(file),
+            _ => parse::<FileHeader64<LittleEndian>>(file),
         }
-        let header = Fields::new(file, 0, HEADER_BYTES, "the end of the ELF header")?;
-        match (header.u8(4), header.u8(5), header.u16(18)) {
-            (CLASS_64, LITTLE_ENDIAN, MACHINE_X86_64) => {}
-            (CLASS_64, LITTLE_ENDIAN, machine) => return Err(ElfError::Machine(machine)),
-            (CLASS_64, encoding, _) => return Err(ElfError::Encoding(encoding)),
-            (class, _, _) => return Err(ElfError::Class(class)),
-        }
-        let (table, entry_size, count) = (header.u64(32), header.u16(54), header.u16(56));
-        if usize::from(entry_size) != PROGRAM_HEADER_BYTES {
-            return Err(ElfError::HeaderSize(entry_size));
-        }
-        if PROGRAM_HEADERS_MAX < count {
-            return Err(ElfError::HeaderCount(count));
-        }
-        let table_bytes = usize::from(count) * PROGRAM_HEADER_BYTES;
-        let table = Fields::new(file, table, table_bytes, "the end of the program headers")?;
+    }
 
-        let mut segments = Vec::new();
-        let mut entry = None;
-        for at in (0..table_bytes).step_by(PROGRAM_HEADER_BYTES) {
-            let (kind, offset, file_bytes) = (table.u32(at), table.u64(at + 8), table.u64(at + 32));
-            match kind {
-                PT_LOAD => {
-                    let segment = Segment {
-                        address: table.u64(at + 24),
-                        file_bytes,
-                        memory_bytes: table.u64(at + 40),
-                    };
-                    check_segment(file, offset, segment)?;
-                    if segment.memory_bytes != 0 {
-                        segments.push(segment);
-                    }
-                }
-                PT_NOTE if entry.is_none() => entry = pvh_entry(file, offset, file_bytes)?,
-                _ => {}
-            }
-        }
-        check_overlap(&segments)?;
-        let entry = entry.ok_or(ElfError::NoPvhNote)?;
-        let loaded = segments
-            .iter()
-            .any(|segment| segment.range().contains(&u64::from(entry)));
-        if !loaded {
+    /// The physical address where a kernel starts that no firmware loads.
+    ///
+    /// # Errors
+    /// [`ElfError::NoPvhNote`] when only another owner has such a note, [`ElfError::StrayEntry`].
+    pub fn direct_entry(&self) -> Result<u32, ElfError> {
+        let entry = self.xen_entry.ok_or(ElfError::NoPvhNote)?;
+        let is_loaded = |segment: &Segment| segment.range().contains(&u64::from(entry));
+        if !self.segments.iter().any(is_loaded) {
             return Err(ElfError::StrayEntry(entry));
         }
-        Ok(Image { segments, entry })
-    }
-}
-
-/// Little-endian fields of a part of the file that is known to be there.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn new(file: &'a [u8], offset: u64, length: usize, what: &'static str) -> Result<Fields<'a>, ElfError> {
-        let truncated = ElfError::Truncated {
-            what,
-            file_bytes: file.len(),
-        };
-        let start = usize::try_from(offset).ok();
-        let part = start.and_then(|start| file.get(start..start.checked_add(length)?));
-        part.map(Fields).ok_or(truncated)
+        Ok(entry)
     }
 
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        let mut bytes = [0; N];
-        bytes.copy_from_slice(&self.0[at..at + N]);
-        bytes
-    }
-
-    fn u8(&self, at: usize) -> u8 {
-        self.0[at]
-    }
-
-    fn u16(&self, at: usize) -> u16 {
-        u16::from_le_bytes(self.array(at))
-    }
-
-    fn u32(&self, at: usize) -> u32 {
-        u32::from_le_bytes(self.array(at))
-    }
-
-    fn u64(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.array(at))
-    }
-}
-
-fn check_segment(file: &[u8], offset: u64, segment: Segment) -> Result<(), ElfError> {
-    let wrong = |what| {
-        Err(ElfError::Segment {
-            address: segment.address,
-            what,
-        })
-    };
-    if segment.memory_bytes < segment.file_bytes {
-        return wrong("more bytes in the file than in memory");
-    }
-    if segment.address.checked_add(segment.memory_bytes).is_none() {
-        return wrong("wraps around the end of the address space");
-    }
-    match offset.checked_add(segment.file_bytes) {
-        Some(end) if end <= file.len() as u64 => Ok(()),
-        _ => wrong("its bytes lie past the end of the file"),
-    }
-}
-
-fn check_overlap(segments: &[Segment]) -> Result<(), ElfError> {
-    if segments.is_empty() {
-        return Err(ElfError::Empty);
-    }
-    let mut sorted = segments.to_vec();
-    sorted.sort_by_key(|segment| segment.address);
-    for pair in sorted.windows(2) {
-        if pair[1].address < pair[0].range().end {
-            return Err(ElfError::Overlap {
-                first: pair[0].address,
-                second: pair[1].address,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The entry point in the notes of one PT_NOTE segment.
-fn pvh_entry(file: &[u8], offset: u64, length: u64) -> Result<Option<u32>, ElfError> {
-    let end = "the end of the notes";
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let notes = Fields::new(file, offset, length, end)?;
-    let mut at = 0;
-    while at + NOTE_HEADER_BYTES <= length {
-        let (name_bytes, contents_bytes, kind) = (notes.u32(at), notes.u32(at + 4), notes.u32(at + 8));
-        let name = at + NOTE_HEADER_BYTES;
-        let contents = name + (name_bytes as usize).next_multiple_of(NOTE_ALIGN);
-        let next = contents + (contents_bytes as usize).next_multiple_of(NOTE_ALIGN);
-        if length < contents + contents_bytes as usize {
-            return Err(ElfError::Truncated {
-                what: end,
-                file_bytes: file.len(),
-            });
-        }
-        if kind == XEN_ELFNOTE_PHYS32_ENTRY && notes.0[name..].starts_with(b"Xen\0") {
-            if contents_bytes < 4 {
-                return Err(ElfError::ShortPvhNote(contents_bytes));
+    /// Puts the segments of `file`, which this image was read from, into RAM, as at power-on (`fresh`, RAM is zero) and
+    /// at every reset.
+    pub fn load(&self, file: &[u8], memory: &Memory, fresh: bool) {
+        for segment in &self.segments {
+            // The segment was checked against RAM when the machine was made.
+            let _in_ram = memory.write(segment.address, &file[segment.file.clone()]);
+            let file_bytes = segment.file.len() as u64;
+            if !fresh {
+                zero(memory, segment.address + file_bytes, segment.memory_bytes - file_bytes);
             }
-            return Ok(Some(notes.u32(contents)));
         }
-        at = next;
     }
-    Ok(None)
+
+    /// Whether the segments lie in `memory` and beside the firmware's part below 1 MiB, `taken`.
+    ///
+    /// # Errors
+    /// [`ElfError::Segment`].
+    pub fn check_fits(&self, memory: &Memory, taken: &Range<u64>) -> Result<(), ElfError> {
+        for segment in &self.segments {
+            let range = segment.range();
+            if range.start < taken.end && taken.start < range.end {
+                return Err(segment.wrong("lies where the firmware is"));
+            }
+            let length = usize::try_from(segment.memory_bytes).unwrap_or(usize::MAX);
+            if memory.available(segment.address, length) < length {
+                return Err(segment.wrong("does not lie in RAM; give more RAM"));
+            }
+        }
+        Ok(())
+    }
 }
+
+fn parse<Header: FileHeader<Endian = LittleEndian>>(file: &[u8]) -> Result<Image, ElfError> {
+    let broken = |error: object::read::Error| ElfError::Broken(error.to_string());
+    let header = Header::parse(file).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let machine = header.e_machine(endian);
+    if machine != EM_X86_64 && machine != EM_386 {
+        return Err(ElfError::Machine(machine));
+    }
+    let headers = header.program_headers(endian, file).map_err(broken)?;
+    if PROGRAM_HEADERS_MAX < headers.len() {
+        let text = format!(
+            "{} program headers, at most {PROGRAM_HEADERS_MAX} are taken",
+            headers.len()
+        );
+        return Err(ElfError::Broken(text));
+    }
+    let mut segments = Vec::new();
+    let (mut entry, mut xen_entry) = (None, None);
+    let mut notes_left = NOTES_MAX;
+    for header in headers {
+        if header.p_type(endian) == PT_LOAD {
+            let (address, memory_bytes) = (header.p_paddr(endian).into(), header.p_memsz(endian).into());
+            let (offset, file_bytes) = header.file_range(endian);
+            segments.push(segment(file, address, memory_bytes, offset, file_bytes)?);
+        }
+        let Some(mut notes) = header.notes(endian, file).map_err(broken)? else {
+            continue;
+        };
+        while let Some(note) = notes.next().map_err(broken)? {
+            if notes_left == 0 {
+                return Err(ElfError::Broken(format!("more than {NOTES_MAX} notes")));
+            }
+            notes_left -= 1;
+            if note.n_type(endian) != XEN_ELFNOTE_PHYS32_ENTRY {
+                continue;
+            }
+            let address = note.desc().first_chunk().map(|low| u32::from_le_bytes(*low));
+            entry = entry.or(address);
+            if note.name() == b"Xen" {
+                xen_entry = xen_entry.or(address);
+            }
+        }
+    }
+    segments.retain(|segment| segment.memory_bytes != 0);
+    segments.sort_by_key(|segment| segment.address);
+    if let Some(pair) = segments.windows(2).find(|pair| pair[1].address < pair[0].range().end) {
+        return Err(pair[1].wrong("overlaps another"));
+    }
+    if segments.is_empty() {
+        return Err(ElfError::Broken("no loadable segment".to_owned()));
+    }
+    Ok(Image {
+        segments,
+        entry: entry.ok_or(ElfError::NoPvhNote)?,
+        xen_entry,
+    })
+}
+
+fn segment(file: &[u8], address: u64, memory_bytes: u64, offset: u64, file_bytes: u64) -> Result<Segment, ElfError> {
+    let mut segment = Segment {
+        address,
+        file: 0..0,
+        memory_bytes,
+    };
+    if memory_bytes < file_bytes {
+        return Err(segment.wrong("has more bytes in the file than in memory"));
+    }
+    if address.checked_add(memory_bytes).is_none_or(|end| 1 << 32 < end) {
+        return Err(segment.wrong("does not lie below 4 GiB"));
+    }
+    let end = offset.checked_add(file_bytes).filter(|&end| end <= file.len() as u64);
+    let Some(end) = end else {
+        return Err(segment.wrong("has bytes past the end of the file"));
+    };
+    segment.file = offset as usize..end as usize;
+    Ok(segment)
+}
+
+fn zero(memory: &Memory, mut address: u64, mut left: u64) {
+    let zeros = [0; 4096];
+    while 0 < left {
+        let chunk = left.min(zeros.len() as u64);
+        let _in_ram = memory.write(address, &zeros[..chunk as usize]);
+        address += chunk;
+        left -= chunk;
+    }
+}
+
+const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 
 /// Most program headers taken from a kernel; Linux has five.
-pub const PROGRAM_HEADERS_MAX: u16 = 64;
+const PROGRAM_HEADERS_MAX: usize = 64;
 
-const HEADER_BYTES: usize = 64;
-const PROGRAM_HEADER_BYTES: usize = 56;
-const NOTE_HEADER_BYTES: usize = 12;
-const NOTE_ALIGN: usize = 4;
-const CLASS_64: u8 = 2;
-const LITTLE_ENDIAN: u8 = 1;
-const MACHINE_X86_64: u16 = 62;
-const PT_LOAD: u32 = 1;
-const PT_NOTE: u32 = 4;
-const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
+/// Most notes looked at; Linux has about twenty.
+const NOTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
+    use super::super::kernel::tests_support::{elf_64, elf_64_without_note, pvh_kernel, pvh_kernel_32};
     use super::*;
 
-    /// A kernel with the given `(type, offset, address, file bytes, memory bytes)` program headers; a PVH note that
-    /// points at 1 MiB lies at the end of the file.
-    fn kernel(headers: &[(u32, u64, u64, u64, u64)]) -> Vec<u8> {
-        let mut file = vec![0; HEADER_BYTES + headers.len() * PROGRAM_HEADER_BYTES];
-        file[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', CLASS_64, LITTLE_ENDIAN]);
-        file[18] = MACHINE_X86_64 as u8;
-        file[32] = HEADER_BYTES as u8;
-        file[54] = PROGRAM_HEADER_BYTES as u8;
-        file[56] = headers.len() as u8;
-        let note_at = file.len() as u64;
-        for (index, &(kind, offset, address, file_bytes, memory_bytes)) in headers.iter().enumerate() {
-            let at = HEADER_BYTES + index * PROGRAM_HEADER_BYTES;
-            let offset = if kind == PT_NOTE { note_at } else { offset };
-            file[at..at + 4].copy_from_slice(&kind.to_le_bytes());
-            for (field, value) in [(8, offset), (24, address), (32, file_bytes), (40, memory_bytes)] {
-                file[at + field..at + field + 8].copy_from_slice(&value.to_le_bytes());
-            }
-        }
-        file.extend([4_u32, 4, 18].iter().flat_map(|field| field.to_le_bytes()));
-        file.extend(b"Xen\0");
-        file.extend(0x10_0000_u32.to_le_bytes());
+    fn with_owner(owner: &[u8; 4]) -> Vec<u8> {
+        let mut file = pvh_kernel().to_vec();
+        let at = file.windows(4).position(|bytes| bytes == b"Xen\0").expect("a note");
+        file[at..at + 4].copy_from_slice(owner);
         file
     }
 
-    const NOTE: (u32, u64, u64, u64, u64) = (PT_NOTE, 0, 0, 20, 20);
-    const TEXT: (u32, u64, u64, u64, u64) = (PT_LOAD, 0, 0x10_0000, 16, 0x1000);
-
     #[test]
-    fn note_before_other_note_segments_is_found() {
-        let empty_note = (PT_NOTE, 0, 0, 0, 0);
-        let image = Image::parse(&kernel(&[TEXT, NOTE, empty_note])).expect("a good kernel");
+    fn a_note_of_another_owner_is_for_firmware_only() {
+        let image = Image::parse(&with_owner(b"Foo\0")).expect("a good kernel");
         assert_eq!(image.entry, 0x10_0000);
-        assert_eq!(image.segments.len(), 1);
+        assert_eq!(image.direct_entry(), Err(ElfError::NoPvhNote));
+        let image = Image::parse(&pvh_kernel()).expect("a good kernel");
+        assert_eq!((image.entry, image.direct_entry()), (0x10_0000, Ok(0x10_0000)));
     }
 
     #[test]
-    fn lenient_loader_cases_are_refused() {
-        let mut class_32 = kernel(&[TEXT, NOTE]);
-        class_32[4] = 1;
-        assert_eq!(Image::parse(&class_32), Err(ElfError::Class(1)));
-        let mut arm = kernel(&[TEXT, NOTE]);
-        arm[18] = 183;
-        assert_eq!(Image::parse(&arm), Err(ElfError::Machine(183)));
-        let overlapping = kernel(&[TEXT, (PT_LOAD, 0, 0x10_0fff, 1, 1), NOTE]);
-        assert_eq!(
-            Image::parse(&overlapping),
-            Err(ElfError::Overlap {
-                first: 0x10_0000,
-                second: 0x10_0fff
-            })
-        );
-        let stray = kernel(&[(PT_LOAD, 0, 0x20_0000, 16, 16), NOTE]);
-        assert_eq!(Image::parse(&stray), Err(ElfError::StrayEntry(0x10_0000)));
-        assert_eq!(Image::parse(&kernel(&[TEXT])), Err(ElfError::NoPvhNote));
+    fn an_entry_where_nothing_is_loaded_is_for_firmware_only() {
+        let image = Image::parse(&elf_64(&[(PT_LOAD, 0x20_0000, 16)])).expect("a good kernel");
+        assert_eq!(image.direct_entry(), Err(ElfError::StrayEntry(0x10_0000)));
     }
 
     #[test]
-    fn every_truncation_and_every_broken_byte_is_an_answer_not_a_panic() {
-        let good = kernel(&[TEXT, NOTE]);
+    fn elf_of_32_bits_has_the_same_entry() {
+        let image = Image::parse(&pvh_kernel_32()).expect("a good kernel");
+        assert_eq!(image.direct_entry(), Ok(0x10_0000));
+    }
+
+    #[test]
+    fn segment_is_loaded_and_its_rest_zeroed_at_reset() {
+        let file = pvh_kernel();
+        let image = Image::parse(&file).expect("a good kernel");
+        let memory = Memory::new(&[(0, 2 << 20)]).expect("2 MiB fit");
+        image.check_fits(&memory, &(0xf_0000..0x10_0000)).expect("it fits");
+        let error = image.check_fits(&memory, &(0x10_0fff..0x10_1000));
+        assert!(error.is_err(), "the last byte is taken");
+        image.load(&file, &memory, true);
+        let mut bytes = [0; 4];
+        memory.read(0x10_0000, &mut bytes).expect("RAM");
+        assert_eq!(bytes, *b"\x7fELF");
+        memory.write(0x10_0000, &[0xaa; 0x1000]).expect("RAM");
+        image.load(&file, &memory, false);
+        memory.read(0x10_0ffc, &mut bytes).expect("RAM");
+        assert_eq!(bytes, [0; 4]);
+    }
+
+    #[rstest]
+    #[case::elf_64(&pvh_kernel())]
+    #[case::elf_32(&pvh_kernel_32())]
+    fn every_truncation_and_every_broken_byte_is_an_answer(#[case] good: &[u8]) {
         for length in 0..good.len() {
             assert!(Image::parse(&good[..length]).is_err(), "cut to {length} bytes");
         }
         for at in 0..good.len() {
             for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
-                let mut broken = good.clone();
+                let mut broken = good.to_vec();
                 broken[at] = value;
                 let _either_way = Image::parse(&broken);
             }
         }
+    }
+
+    #[test]
+    fn notes_without_end_are_bounded() {
+        let mut file = pvh_kernel().to_vec();
+        let notes_at = file.len() as u64;
+        file.resize(file.len() + 12 * (NOTES_MAX + 1), 0);
+        // Program header 1 is the note: let it span the empty notes.
+        let header = 64 + 56;
+        file[header + 8..header + 16].copy_from_slice(&notes_at.to_le_bytes());
+        let length = 12 * (NOTES_MAX as u64 + 1);
+        file[header + 32..header + 40].copy_from_slice(&length.to_le_bytes());
+        let error = Image::parse(&file).expect_err("too many");
+        assert_eq!(error.to_string(), "broken ELF file: more than 4096 notes");
+    }
+
+    #[test]
+    fn what_no_kernel_is_is_refused() {
+        let mut arm = pvh_kernel().to_vec();
+        arm[18] = 183;
+        assert_eq!(Image::parse(&arm), Err(ElfError::Machine(183)));
+        assert_eq!(Image::parse(&elf_64_without_note()), Err(ElfError::NoPvhNote));
+        let overlap = elf_64(&[(PT_LOAD, 0x10_0000, 0x1000), (PT_LOAD, 0x10_0fff, 1)]);
+        let error = Image::parse(&overlap).expect_err("overlap");
+        assert!(error.to_string().contains("overlaps another"), "{error}");
     }
 }

@@ -1,18 +1,14 @@
 //! A kernel handed to a firmware: the fw_cfg keys that describe it, and the segments put into RAM beforehand.
 //!
 //! Source: the machine as first specified, kernel loading; Linux boot protocol (`Documentation/x86/boot`), "The
-//! real-mode kernel header"; ELF with the PVH entry note (`XEN_ELFNOTE_PHYS32_ENTRY`); key contents as measured on QEMU
-//! 4.2.0 and 7.2.
+//! real-mode kernel header"; key contents as measured on QEMU 4.2.0 and 7.2.
 //! Deviations: multiboot images and kernels older than boot protocol 2.00 are refused; so are ELF files whose segments
 //! overlap or lie outside RAM, which the original loads in part. SETUP_DATA of an ELF file is the file's true start.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use object::LittleEndian;
-use object::elf::{EM_386, EM_X86_64, FileHeader32, FileHeader64, PT_LOAD};
-use object::read::elf::{FileHeader, ProgramHeader};
-
+use super::elf::{ElfError, Image};
 use crate::chip::fw_cfg::key;
 use crate::memory::Memory;
 
@@ -26,8 +22,17 @@ pub struct Kernel {
     pub keys: Vec<KeyedBytes>,
     /// The option ROM that boots this kind of image.
     pub option_rom: &'static str,
-    segments: Vec<Segment>,
+    format: Format,
     file: Arc<[u8]>,
+}
+
+/// What kind of file a kernel is.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// An ELF file with a PVH entry.
+    Elf(Image),
+    /// A Linux bzImage, or an image that looks like one.
+    BzImage,
 }
 
 /// Why a kernel cannot be handed over; reads on from the file's name.
@@ -50,25 +55,9 @@ pub enum KernelError {
     /// A command line that leaves no room for the kernel.
     #[error("its command line of {0} bytes is too long")]
     CommandLine(usize),
-    /// An ELF file that is broken.
-    #[error("broken ELF file: {0}")]
-    Elf(String),
-    /// An ELF file for another machine.
-    #[error("ELF machine {0} is neither i386 (3) nor x86-64 (62)")]
-    Machine(u16),
-    /// An ELF file without PVH entry.
-    #[error("uncompressed kernel without PVH ELF Note; Linux has it with CONFIG_PVH=y")]
-    NoPvhNote,
-    /// Segments that contradict each other or the machine.
-    #[error("ELF segment at {address:#x}+{length_bytes:#x} {what}")]
-    Segment {
-        /// Physical address.
-        address: u64,
-        /// Length in memory.
-        length_bytes: u64,
-        /// What is wrong.
-        what: &'static str,
-    },
+    /// An ELF file that is broken or none of this machine's.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
     /// The initial RAM disk does not fit.
     #[error("its initrd is too large, cannot support.(max: {most_bytes}, need {need_bytes}); give more RAM")]
     InitrdTooLarge {
@@ -77,20 +66,6 @@ pub enum KernelError {
         /// Bytes it has.
         need_bytes: u64,
     },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Segment {
-    address: u64,
-    file: Range<usize>,
-    memory_bytes: u64,
-}
-
-/// What an ELF file says.
-#[derive(Debug)]
-struct Elf {
-    segments: Vec<Segment>,
-    entry: u32,
 }
 
 impl Kernel {
@@ -114,67 +89,44 @@ impl Kernel {
         }
     }
 
+    /// What kind of file it is.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// The file as it was given.
+    pub fn file(&self) -> &[u8] {
+        &self.file
+    }
+
     /// Puts the segments of an ELF kernel into RAM, as at power-on (`fresh`, RAM is zero) and at every reset.
     pub fn load(&self, memory: &Memory, fresh: bool) {
-        for segment in &self.segments {
-            // The segment was checked against RAM when the machine was made.
-            let _in_ram = memory.write(segment.address, &self.file[segment.file.clone()]);
-            let file_bytes = segment.file.len() as u64;
-            if !fresh {
-                zero(memory, segment.address + file_bytes, segment.memory_bytes - file_bytes);
-            }
+        if let Format::Elf(image) = &self.format {
+            image.load(&self.file, memory, fresh);
         }
     }
 
-    /// Whether the kernel's segments lie in `memory` and beside the firmware's part below 1 MiB, `taken`.
+    /// Whether the segments of an ELF kernel lie in `memory` and beside the firmware's part below 1 MiB, `taken`.
     ///
     /// # Errors
-    /// [`KernelError::Segment`].
+    /// [`KernelError::Elf`].
     pub fn check_fits(&self, memory: &Memory, taken: &Range<u64>) -> Result<(), KernelError> {
-        for segment in &self.segments {
-            if segment.address < taken.end && taken.start < segment.end() {
-                return Err(segment.wrong("lies where the firmware is"));
-            }
-            let length = usize::try_from(segment.memory_bytes).unwrap_or(usize::MAX);
-            if memory.available(segment.address, length) < length {
-                return Err(segment.wrong("does not lie in RAM; give more RAM"));
-            }
+        if let Format::Elf(image) = &self.format {
+            image.check_fits(memory, taken)?;
         }
         Ok(())
     }
 }
 
-impl Segment {
-    fn end(&self) -> u64 {
-        self.address + self.memory_bytes
-    }
-
-    fn wrong(&self, what: &'static str) -> KernelError {
-        KernelError::Segment {
-            address: self.address,
-            length_bytes: self.memory_bytes,
-            what,
-        }
-    }
-}
-
 fn pvh(file: &Arc<[u8]>, initrd: Option<&Arc<[u8]>>, below_4g_bytes: u64) -> Result<Kernel, KernelError> {
-    // The class byte decides the layout of everything behind it.
-    let elf = match file.get(4) {
-        Some(1) => elf::<FileHeader32<LittleEndian>>(file)?,
-        _ => elf::<FileHeader64<LittleEndian>>(file)?,
-    };
-    let low = elf
-        .segments
-        .iter()
-        .map(|segment| segment.address)
-        .min()
-        .unwrap_or_default();
-    let high = elf.segments.iter().map(Segment::end).max().unwrap_or_default();
+    let image = Image::parse(file)?;
+    let ranges = || image.segments.iter().map(|segment| segment.range());
+    let low = ranges().map(|range| range.start).min().unwrap_or_default();
+    let high = ranges().map(|range| range.end).max().unwrap_or_default();
     let mut setup = file[..file.len().min(PVH_SETUP_BYTES)].to_vec();
     setup.resize(PVH_SETUP_BYTES, 0);
     let mut keys = vec![
-        u32_key(key::KERNEL_ENTRY, elf.entry),
+        u32_key(key::KERNEL_ENTRY, image.entry),
         u32_key(key::KERNEL_ADDR, low as u32),
         u32_key(key::KERNEL_SIZE, (high - low) as u32),
         u32_key(key::SETUP_SIZE, PVH_SETUP_BYTES as u32),
@@ -184,83 +136,9 @@ fn pvh(file: &Arc<[u8]>, initrd: Option<&Arc<[u8]>>, below_4g_bytes: u64) -> Res
     Ok(Kernel {
         keys,
         option_rom: "pvh.bin",
-        segments: elf.segments,
+        format: Format::Elf(image),
         file: file.clone(),
     })
-}
-
-fn elf<Header: FileHeader<Endian = LittleEndian>>(file: &[u8]) -> Result<Elf, KernelError> {
-    let broken = |error: object::read::Error| KernelError::Elf(error.to_string());
-    let header = Header::parse(file).map_err(broken)?;
-    let endian = header.endian().map_err(broken)?;
-    let machine = header.e_machine(endian);
-    if machine != EM_X86_64 && machine != EM_386 {
-        return Err(KernelError::Machine(machine));
-    }
-    let headers = header.program_headers(endian, file).map_err(broken)?;
-    if PROGRAM_HEADERS_MAX < headers.len() {
-        let text = format!(
-            "{} program headers, at most {PROGRAM_HEADERS_MAX} are taken",
-            headers.len()
-        );
-        return Err(KernelError::Elf(text));
-    }
-    let mut segments = Vec::new();
-    let mut entry = None;
-    let mut notes_left = NOTES_MAX;
-    for header in headers {
-        if header.p_type(endian) == PT_LOAD {
-            let (address, memory_bytes) = (header.p_paddr(endian).into(), header.p_memsz(endian).into());
-            let (offset, file_bytes) = header.file_range(endian);
-            segments.push(segment(file, address, memory_bytes, offset, file_bytes)?);
-        }
-        let Some(mut notes) = header.notes(endian, file).map_err(broken)? else {
-            continue;
-        };
-        while let Some(note) = notes.next().map_err(broken)? {
-            if notes_left == 0 {
-                return Err(KernelError::Elf(format!("more than {NOTES_MAX} notes")));
-            }
-            notes_left -= 1;
-            // The type alone counts: the original looks at no owner.
-            if entry.is_none()
-                && note.n_type(endian) == XEN_ELFNOTE_PHYS32_ENTRY
-                && let Some(low) = note.desc().first_chunk::<4>()
-            {
-                entry = Some(u32::from_le_bytes(*low));
-            }
-        }
-    }
-    segments.retain(|segment| segment.memory_bytes != 0);
-    segments.sort_by_key(|segment| segment.address);
-    if let Some(pair) = segments.windows(2).find(|pair| pair[1].address < pair[0].end()) {
-        return Err(pair[1].wrong("overlaps another"));
-    }
-    if segments.is_empty() {
-        return Err(KernelError::Elf("no loadable segment".to_owned()));
-    }
-    let entry = entry.ok_or(KernelError::NoPvhNote)?;
-    Ok(Elf { segments, entry })
-}
-
-fn segment(file: &[u8], address: u64, memory_bytes: u64, offset: u64, file_bytes: u64) -> Result<Segment, KernelError> {
-    let mut segment = Segment {
-        address,
-        file: 0..0,
-        memory_bytes,
-    };
-    if memory_bytes < file_bytes {
-        return Err(segment.wrong("has more bytes in the file than in memory"));
-    }
-    if address.checked_add(memory_bytes).is_none_or(|end| 1 << 32 < end) {
-        return Err(segment.wrong("does not lie below 4 GiB"));
-    }
-    let end = offset.checked_add(file_bytes).filter(|&end| end <= file.len() as u64);
-    let Some(end) = end else {
-        return Err(segment.wrong("has bytes past the end of the file"));
-    };
-    segment.file = offset as usize..end as usize;
-    Ok(segment)
 }
 
 fn bz_image(
@@ -269,16 +147,7 @@ fn bz_image(
     append: &str,
     below_4g_bytes: u64,
 ) -> Result<Kernel, KernelError> {
-    let sectors = match file[header::SETUP_SECTS] {
-        0 => 4,
-        sectors => usize::from(sectors),
-    };
-    let setup_bytes = (sectors + 1) * 512;
-    let too_short = KernelError::Setup {
-        setup_bytes,
-        file_bytes: file.len(),
-    };
-    let (setup, payload) = file.split_at_checked(setup_bytes).ok_or(too_short)?;
+    let (setup, payload) = split_setup(file)?;
     let mut setup = setup.to_vec();
     let protocol = u16_at(&setup, header::VERSION);
     let loaded_high = setup[header::LOADFLAGS] & LOADED_HIGH != 0;
@@ -322,7 +191,9 @@ fn bz_image(
     }
     if 0x201 <= protocol {
         setup[header::LOADFLAGS] |= CAN_USE_HEAP;
-        put(&mut setup, header::HEAP_END_PTR, &(heap_end - 0x200).to_le_bytes());
+        // 16 bits: the loader's extended number is next to it.
+        let heap_end_ptr = (heap_end - 0x200) as u16;
+        put(&mut setup, header::HEAP_END_PTR, &heap_end_ptr.to_le_bytes());
     }
     for (key, bytes) in &initrd {
         match *key {
@@ -345,8 +216,21 @@ fn bz_image(
     Ok(Kernel {
         keys,
         option_rom: "linuxboot_dma.bin",
-        segments: Vec::new(),
+        format: Format::BzImage,
         file: file.clone(),
+    })
+}
+
+/// The setup part of a bzImage, whose header names its sectors, and what lies behind it.
+pub(super) fn split_setup(file: &[u8]) -> Result<(&[u8], &[u8]), KernelError> {
+    let sectors = match file.get(header::SETUP_SECTS) {
+        Some(&sectors) if sectors != 0 => usize::from(sectors),
+        _ => 4,
+    };
+    let setup_bytes = (sectors + 1) * 512;
+    file.split_at_checked(setup_bytes).ok_or(KernelError::Setup {
+        setup_bytes,
+        file_bytes: file.len(),
     })
 }
 
@@ -390,16 +274,6 @@ fn video_mode(append: &str) -> Result<Option<u16>, KernelError> {
     Ok(Some(number as u16))
 }
 
-fn zero(memory: &Memory, mut address: u64, mut left: u64) {
-    let zeros = [0; 4096];
-    while 0 < left {
-        let chunk = left.min(zeros.len() as u64);
-        let _in_ram = memory.write(address, &zeros[..chunk as usize]);
-        address += chunk;
-        left -= chunk;
-    }
-}
-
 fn u32_key(key: u16, value: u32) -> KeyedBytes {
     (key, value.to_le_bytes().into())
 }
@@ -440,14 +314,6 @@ const LOADER_QEMU: u8 = 0xb0;
 
 /// Size of the start of an ELF file handed over as setup part.
 const PVH_SETUP_BYTES: usize = 8192;
-
-const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
-
-/// Most program headers taken from a kernel; Linux has five.
-const PROGRAM_HEADERS_MAX: usize = 64;
-
-/// Most notes looked at; Linux has about twenty.
-const NOTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests;

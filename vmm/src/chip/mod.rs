@@ -9,3 +9,5 @@ pub mod pic;
 pub mod pit;
 pub mod rtc;
 pub mod serial;
+pub mod superio_i8042;
+pub mod superio_serial;

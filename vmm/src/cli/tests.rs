@@ -46,6 +46,56 @@ fn machine_options_reach_the_configuration() {
 }
 
 #[test]
+fn networks_and_consoles_reach_the_configuration() {
+    let devices = [
+        "--device",
+        "virtio-net",
+        "--device",
+        "virtio-net,loopback=on,mac=52:54:00:AB:cd:01",
+        "--device",
+        "virtio-net",
+        "--device",
+        "virtio-console",
+        "--device",
+        "virtio-console,to=null,bus=virtio-mmio-bus.0",
+        "--device",
+        "virtio-console,loopback=on",
+    ];
+    let config = config(&devices).expect("valid");
+    let peers: Vec<Peer> = config.devices.iter().map(|device| device.kind.peer()).collect();
+    use Peer::{Loopback, Nobody};
+    assert_eq!(peers, [Nobody, Loopback, Nobody, Nobody, Nobody, Loopback]);
+    assert_eq!(config.mac(0), [0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    assert_eq!(config.mac(1), [0x52, 0x54, 0, 0xab, 0xcd, 1]);
+    assert_eq!(config.mac(2), [0x52, 0x54, 0, 0x12, 0x34, 0x58]);
+    assert_eq!(config.devices[4].transport, Some(0));
+}
+
+#[test]
+fn standard_input_has_one_reader() {
+    let parse = |serial: &[&str]| {
+        let program = [
+            "microvm",
+            "run",
+            "--bios",
+            "/dev/null",
+            "--device",
+            "virtio-console,to=stdio",
+        ];
+        let cli = Cli::parse_arguments(program.iter().chain(serial))
+            .expect("options")
+            .expect("no help");
+        let Command::Run(args) = cli.command else {
+            panic!("it says run")
+        };
+        args.parse().map(|_| ())
+    };
+    let error = parse(&[]).expect_err("two readers").to_string();
+    assert!(error.contains("standard input has a reader already"), "{error}");
+    parse(&["--serial", "null"]).expect("one reader");
+}
+
+#[test]
 fn wrong_values_name_option_value_and_fix() {
     for (arguments, want) in [
         (
@@ -62,15 +112,16 @@ fn wrong_values_name_option_value_and_fix() {
         ),
         (
             ["--machine", "microvm,profile=x"],
-            "--machine profile='x': profile is one of microvm-2019, qemu-7.2",
+            "--machine profile='x': profile is one of microvm-2019, qemu-7.2, rust-vmm",
         ),
         (
             ["--machine", "microvm,max-ram-below-4g=4296015872"],
             "--machine max-ram-below-4g='4296015872': max-ram-below-4g expects a size less than or equal to 4G",
         ),
         (
-            ["--machine", "microvm,kernel-irqchip=on"],
-            "--machine kernel-irqchip='on': kernel-irqchip is not offered yet; write kernel-irqchip=split or drop it",
+            ["--machine", "microvm,kernel-irqchip=off"],
+            "--machine kernel-irqchip='off': kernel-irqchip is split or on: this VMM has no local APIC of its own and \
+             takes KVM's",
         ),
         (["--smp", "0"], "--smp '0': '0' is not a number of CPUs from 1 to 65535"),
         (
@@ -82,8 +133,33 @@ fn wrong_values_name_option_value_and_fix() {
             "--rtc clock=host: qtest knows virtual time only; write clock=vm or drop it",
         ),
         (
-            ["--device", "virtio-net"],
-            "--device 'virtio-net': this device is not offered yet; there are virtio-rng and virtio-blk",
+            ["--device", "virtio-gpu"],
+            "--device 'virtio-gpu': unknown device; there are virtio-rng, virtio-blk, virtio-net, virtio-console",
+        ),
+        (
+            ["--device", "virtio-net,mac=01:00:00:00:00:01"],
+            "--device mac='01:00:00:00:00:01': mac is such as 52:54:00:12:34:56",
+        ),
+        (
+            ["--device", "virtio-net,tap=a-name-of-sixteen"],
+            "--device tap='a-name-of-sixteen': tap is a network interface's name, of 1 to 15 bytes",
+        ),
+        (
+            ["--device", "virtio-net,tap=tap0,loopback=on"],
+            "--device 'virtio-net,tap=tap0,loopback=on': loopback=on leaves no other end to connect; drop one of the \
+             two",
+        ),
+        (
+            ["--device", "virtio-net,tap=tap0"],
+            "--device virtio-net: qtest has no host side to connect it to; write loopback=on instead",
+        ),
+        (
+            ["--device", "virtio-console,to=tty"],
+            "--device to='tty': to is stdio, null, file:FILE or unix:SOCKET",
+        ),
+        (
+            ["--device", "virtio-console,to=stdio"],
+            "--device virtio-console: qtest has no host side to connect it to; write loopback=on instead",
         ),
         (
             ["--device", "virtio-blk,readonly=on"],
@@ -167,4 +243,15 @@ fn debug_console_prints_to_a_file_or_to_standard_output() {
         let error = debug_console_to(text).expect_err("refused").to_string();
         assert!(error.ends_with("write stdio or file:FILE"), "{error}");
     }
+}
+
+#[test]
+fn ioeventfd_is_off_unless_asked_for() {
+    let ioeventfd = |machine: &str| config(&["--machine", machine]).expect("valid").ioeventfd;
+    assert!(!ioeventfd("microvm") && !ioeventfd("microvm,ioeventfd=off"));
+    assert!(ioeventfd("microvm,ioeventfd=on"));
+    assert_eq!(
+        error(&["--machine", "microvm,ioeventfd=auto"]),
+        "--machine ioeventfd='auto': ioeventfd is on or off"
+    );
 }

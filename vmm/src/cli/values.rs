@@ -84,6 +84,19 @@ pub(super) fn parse_decimal(text: &str) -> Option<u64> {
         .then(|| text.parse().ok())?
 }
 
+/// Reads the address of a network device: six bytes in hexadecimal with colons between them, of one station (bit 0 of
+/// the first is clear).
+pub(super) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let digits = parts.next().filter(|part| part.len() == 2)?;
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    }
+    (parts.next().is_none() && mac[0] & 1 == 0).then_some(mac)
+}
+
 /// Reads a size: digits, perhaps a fraction, perhaps a suffix B, K, M, G or T; without suffix it counts `unit_bytes`.
 /// A fraction of a byte is dropped, and what 64 bits cannot count is the most they can. The error says what to write
 /// instead.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use crate::virtio::blk::{Disk, DiskError};
+use crate::virtio::blk::{Disk, DiskError, FlushCall};
 
 /// An open disk image. Clones share it.
 #[derive(Clone, Debug)]
@@ -110,10 +110,12 @@ impl Disk for HostDisk {
     }
 
     fn flush(&mut self) -> Result<(), DiskError> {
-        self.image
-            .file
-            .sync_data()
-            .map_err(|error| self.image.complain("flush", &error))
+        self.image.flush()
+    }
+
+    fn flush_call(&self) -> Option<FlushCall> {
+        let image = Arc::clone(&self.image);
+        Some(Box::new(move || image.flush()))
     }
 
     fn write_zeroes(&mut self, offset: u64, length_bytes: u64, may_unmap: bool) -> Result<(), DiskError> {
@@ -148,6 +150,10 @@ impl Disk for HostDisk {
 }
 
 impl Image {
+    fn flush(&self) -> Result<(), DiskError> {
+        self.file.sync_data().map_err(|error| self.complain("flush", &error))
+    }
+
     /// Tells the user once: the guest can cause errors without end.
     fn complain(&self, what: &str, error: &std::io::Error) -> DiskError {
         if !self.has_complained.swap(true, Ordering::Relaxed) {

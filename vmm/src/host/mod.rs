@@ -8,5 +8,6 @@ pub mod privileges;
 pub mod sandbox;
 pub mod serial;
 pub mod signals;
+pub mod tap;
 pub mod terminal;
 pub mod wake;

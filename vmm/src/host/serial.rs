@@ -81,11 +81,11 @@ struct OutState {
     failed: Option<io::ErrorKind>,
 }
 
-/// Opens the peer.
+/// Opens the peer. `option` is what the user wrote before `to`, for messages.
 ///
 /// # Errors
 /// The file cannot be created, or nobody listens on the socket; the text names it.
-pub fn open(to: &SerialTo) -> Result<Streams, String> {
+pub fn open(option: &'static str, to: &SerialTo) -> Result<Streams, String> {
     let (input, output) = match to {
         SerialTo::Null => (None, None),
         SerialTo::Stdio => {
@@ -94,17 +94,17 @@ pub fn open(to: &SerialTo) -> Result<Streams, String> {
         }
         SerialTo::File(path) => {
             let file = File::create(path);
-            let file = file.map_err(|error| format!("--serial file:{}: create it: {error}", path.display()))?;
+            let file = file.map_err(|error| format!("{option}file:{}: create it: {error}", path.display()))?;
             (None, Some(Stream::File(file)))
         }
         SerialTo::Unix(path) => {
-            let fail = |error| format!("--serial unix:{}: connect to it: {error}", path.display());
+            let fail = |error| format!("{option}unix:{}: connect to it: {error}", path.display());
             let stream = UnixStream::connect(path).map_err(fail)?;
             let both = stream.try_clone().map_err(fail)?;
             (Some(Stream::Unix(stream)), Some(Stream::Unix(both)))
         }
     };
-    Streams::new("--serial", input, output)
+    Streams::new(option, input, output)
 }
 
 /// Opens what the debug console prints to; without `to` everything sent vanishes.

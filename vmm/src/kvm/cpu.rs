@@ -1,8 +1,8 @@
-//! One virtual CPU: its state at power-on, at the reset vector and at the PVH entry point.
+//! One virtual CPU: its state at power-on, at the reset vector and at a kernel's entry point.
 //!
-//! Source: Intel SDM volume 3, "Processor State After Reset", for a start in a firmware and for what the ABI leaves
-//! open; Xen "x86/HVM direct boot ABI" for a start without one. Selectors and descriptor tables
-//! are unspecified there: the tables are empty, so a guest that needs one brings its own.
+//! Source: Intel SDM volume 3, "Processor State After Reset", for a start in a firmware and for what a protocol leaves
+//! open; for a start without one Xen "x86/HVM direct boot ABI" and "The Linux/x86 Boot Protocol", 64-bit. The former
+//! leaves selectors and descriptor tables open: the tables are empty, so a guest that needs one brings its own.
 
 use kvm_bindings::{
     KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED, Msrs, kvm_debugregs, kvm_dtable, kvm_fpu, kvm_lapic_state,
@@ -12,11 +12,12 @@ use kvm_ioctls::VcpuFd;
 
 use super::vm::Vm;
 use super::{SetupError, cpuid};
-use crate::boot::pvh::Entry;
+use crate::boot::direct::Entry;
+use crate::boot::linux;
 
 /// A CPU's state at power-on, which a reset puts back.
 pub(super) struct PowerOn {
-    pub(super) apic_id: u8,
+    pub(super) apic_id: u16,
     sregs: kvm_sregs,
     lapic: kvm_lapic_state,
     /// What a reset leaves in EDX: family, model and stepping.
@@ -29,12 +30,12 @@ pub(super) enum Start {
     /// In the firmware, at the reset vector.
     ResetVector,
     /// In a kernel that was loaded for it.
-    Pvh(Entry),
+    Direct(Entry),
 }
 
 impl PowerOn {
     /// Creates a CPU as it is after power-on, with its local APIC wired to the PIC and to NMI.
-    pub(super) fn new(vm: &Vm, apic_id: u8) -> Result<(VcpuFd, PowerOn), SetupError> {
+    pub(super) fn new(vm: &Vm, apic_id: u16) -> Result<(VcpuFd, PowerOn), SetupError> {
         let fd = vm.create_cpu(apic_id)?;
         let table = cpuid::for_cpu(&vm.supported_cpuid, apic_id)?;
         fd.set_cpuid2(&table).map_err(SetupError::call("KVM_SET_CPUID2"))?;
@@ -58,7 +59,7 @@ impl PowerOn {
 
     /// Puts the CPU where it starts, or to wait for its start-up message if it is not the boot CPU.
     pub(super) fn start(&self, fd: &VcpuFd, start: Start) -> Result<(), SetupError> {
-        let Start::Pvh(entry) = start else {
+        let Start::Direct(entry) = start else {
             // The special registers are as KVM made the CPU.
             return self.set_reset_registers(fd);
         };
@@ -68,13 +69,28 @@ impl PowerOn {
             return Ok(());
         }
         let mut sregs = self.sregs;
-        pvh_segments(&mut sregs);
+        let regs = match entry {
+            Entry::Pvh { eip, start_info } => {
+                pvh_segments(&mut sregs);
+                kvm_regs {
+                    rip: u64::from(eip),
+                    rbx: u64::from(start_info),
+                    ..Default::default()
+                }
+            }
+            Entry::Linux64(entry) => {
+                linux_segments(&mut sregs, &entry);
+                kvm_regs {
+                    rip: entry.rip,
+                    rsi: entry.zero_page,
+                    ..Default::default()
+                }
+            }
+        };
         fd.set_sregs(&sregs).map_err(SetupError::call("KVM_SET_SREGS"))?;
         let regs = kvm_regs {
-            rip: u64::from(entry.eip),
-            rbx: u64::from(entry.start_info),
             rflags: RFLAGS_RESERVED,
-            ..Default::default()
+            ..regs
         };
         fd.set_regs(&regs).map_err(SetupError::call("KVM_SET_REGS"))
     }
@@ -176,6 +192,28 @@ fn pvh_segments(sregs: &mut kvm_sregs) {
     (sregs.cr3, sregs.cr4, sregs.efer) = (0, 0, 0);
 }
 
+/// 64-bit mode with everything below 4 GiB mapped to itself.
+fn linux_segments(sregs: &mut kvm_sregs, entry: &linux::Entry) {
+    pvh_segments(sregs);
+    sregs.cs.selector = entry.code_selector;
+    (sregs.cs.l, sregs.cs.db) = (1, 0);
+    for data in [
+        &mut sregs.ds,
+        &mut sregs.es,
+        &mut sregs.ss,
+        &mut sregs.fs,
+        &mut sregs.gs,
+    ] {
+        data.selector = entry.data_selector;
+    }
+    sregs.gdt.base = entry.descriptors;
+    sregs.gdt.limit = entry.descriptors_bytes - 1;
+    sregs.cr0 |= control::CR0_PG;
+    sregs.cr3 = entry.page_tables;
+    sregs.cr4 = control::CR4_PAE;
+    sregs.efer = control::EFER_LME | control::EFER_LMA;
+}
+
 fn set_lapic_register(state: &mut kvm_lapic_state, offset: usize, value: u32) {
     for (byte, value) in state.regs[offset..offset + 4].iter_mut().zip(value.to_le_bytes()) {
         *byte = value as _;
@@ -188,6 +226,14 @@ mod lapic {
     pub(super) const LVT_LINT1: usize = 0x360;
     pub(super) const NMI: u32 = 4 << 8;
     pub(super) const EXT_INT: u32 = 7 << 8;
+}
+
+mod control {
+    //! Bits of the control registers and of EFER that 64-bit mode has set.
+    pub(super) const CR0_PG: u64 = 1 << 31;
+    pub(super) const CR4_PAE: u64 = 1 << 5;
+    pub(super) const EFER_LME: u64 = 1 << 8;
+    pub(super) const EFER_LMA: u64 = 1 << 10;
 }
 
 mod segment {

@@ -69,12 +69,13 @@ impl Shared {
                 Exit::Eoi { vector } => self.end_of_interrupt(vector),
                 Exit::IrqWindow => self.counters.count(Kind::IrqWindow),
                 Exit::Interrupted => self.counters.count(Kind::Interrupted),
-                Exit::Shutdown if self.no_reboot => return End::guest("guest-reset", 0),
-                Exit::Shutdown => {
-                    self.counters.count(Kind::Reset);
-                    self.reset.store(true, Ordering::SeqCst);
-                    self.kick_all();
+                Exit::Shutdown if self.no_reboot => {
+                    let mut machine = self.machine_now();
+                    self.notify_all(&mut machine);
+                    self.settle(&mut machine);
+                    return End::guest("guest-reset", 0);
                 }
+                Exit::Shutdown => self.request_reset(),
                 Exit::Broken(broken) => {
                     let machine = self.machine();
                     return End::failure(report::describe(cpu, state.apic_id, machine.memory(), &broken));
@@ -107,6 +108,7 @@ impl Shared {
     fn load(&self, gpa: u64, data: &mut [u8]) {
         self.counters.count_access(Kind::MmioRead, Space::Mmio, gpa);
         let mut machine = self.machine_now();
+        self.notify_before(&mut machine, gpa, data.len());
         for (offset, width) in powers_of_two(data.len()) {
             let value = machine.load(gpa.wrapping_add(offset as u64), width).to_le_bytes();
             data[offset..offset + width.bytes()].copy_from_slice(&value[..width.bytes()]);
@@ -117,6 +119,7 @@ impl Shared {
     fn store(&self, gpa: u64, data: &[u8]) {
         self.counters.count_access(Kind::MmioWrite, Space::Mmio, gpa);
         let mut machine = self.machine_now();
+        self.notify_before(&mut machine, gpa, data.len());
         let is_ioapic = (ioapic::BASE..ioapic::BASE + ioapic::LENGTH).contains(&gpa);
         for (offset, width) in powers_of_two(data.len()) {
             let mut value = [0; 8];
@@ -169,10 +172,14 @@ impl Shared {
         let mut result = Ok(());
         if self.meeting.wait().is_leader() {
             let mut machine = self.machine_now();
+            // What the guest asked for before it comes before.
+            self.notify_all(&mut machine);
             machine.reset();
             self.update_eoi_routes(&machine);
             self.settle(&mut machine);
-            result = self.boot.load(&machine).map(drop);
+            // The lines are low by now.
+            result = self.vm.reset_chips().map_err(RunError::from);
+            result = result.and_then(|()| self.boot.load(&machine).map(drop));
             self.reset.store(false, Ordering::SeqCst);
         }
         // Nobody touches its CPU before the devices are quiet, and nobody runs before all CPUs are reset.
@@ -182,6 +189,17 @@ impl Shared {
         state.start(cpu, self.start)?;
         self.meeting.wait();
         Ok(())
+    }
+
+    /// The guest resets the machine: the run ends, or all CPUs meet for it.
+    pub(super) fn request_reset(&self) {
+        if self.no_reboot {
+            self.end(End::guest("guest-reset", 0));
+            return;
+        }
+        self.counters.count(Kind::Reset);
+        self.reset.store(true, Ordering::SeqCst);
+        self.kick_all();
     }
 
     fn kick_all(&self) {

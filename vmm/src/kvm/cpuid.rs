@@ -8,12 +8,13 @@ use kvm_bindings::{CpuId, kvm_cpuid_entry2};
 use super::SetupError;
 
 /// The table for the CPU with this APIC ID.
-pub(super) fn for_cpu(supported: &CpuId, apic_id: u8) -> Result<CpuId, SetupError> {
+pub(super) fn for_cpu(supported: &CpuId, apic_id: u16) -> Result<CpuId, SetupError> {
     let id = u32::from(apic_id);
     let mut entries = Vec::with_capacity(supported.as_slice().len() + 4);
     for &(mut entry) in supported.as_slice() {
         match entry.function {
             leaf::FEATURES => {
+                // The low 8 bits of an ID that has more; leaf 0xb holds all of them.
                 entry.ebx = (entry.ebx & 0xffff) | 1 << 16 | id << 24;
                 entry.ecx |= features::HYPERVISOR;
                 entry.edx &= !features::HTT;
@@ -54,6 +55,12 @@ pub(super) fn for_cpu(supported: &CpuId, apic_id: u8) -> Result<CpuId, SetupErro
     CpuId::from_entries(&entries).map_err(|_| SetupError::Missing("room in the table of cpuid leaves"))
 }
 
+/// Whether local APICs can be switched to IDs of 32 bits.
+pub(super) fn has_x2apic(supported: &CpuId) -> bool {
+    let mut entries = supported.as_slice().iter();
+    entries.any(|entry| entry.function == leaf::FEATURES && entry.ecx & features::X2APIC != 0)
+}
+
 /// Family, model and stepping, as a CPU holds them in EDX after a reset.
 pub(super) fn signature(table: &CpuId) -> u32 {
     let features = table.as_slice().iter().find(|entry| entry.function == leaf::FEATURES);
@@ -71,6 +78,8 @@ mod leaf {
 }
 
 mod features {
+    /// Leaf 1 ECX: local APICs have an x2APIC mode.
+    pub(super) const X2APIC: u32 = 1 << 21;
     /// Leaf 1 ECX: a hypervisor is present, look at 0x40000000.
     pub(super) const HYPERVISOR: u32 = 1 << 31;
     /// Leaf 1 EDX: the package has more than one logical processor.

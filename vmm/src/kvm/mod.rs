@@ -1,15 +1,16 @@
 //! The machine on KVM: CPUs run guest code, everything else is [`crate::machine::Machine`].
 //!
 //! KVM keeps what every accelerator must: the CPUs and their local APICs. IOAPIC, PIC, PIT and all devices are ours, as
-//! the machine model asks for (`kernel-irqchip=split`).
+//! the machine model asks for (`kernel-irqchip=split`); with `kernel-irqchip=on` those three are KVM's (`chips`).
 //!
-//! Reading order: `run` (power-on, what the threads share, the end), `cpu_loop` (exits), `settle` (events and
-//! time), `wait` (deadlines, typed bytes, signals); under them `vm`, `cpu`, `cpuid`, `exit`, `interrupt`, `kick`;
-//! beside them `counters`, `report` and `trap`.
+//! Reading order: `run` (power-on, what the threads share, the end), `cpu_loop` (exits), `settle` (events and time),
+//! `wait` (deadlines, typed bytes, signals), `notify` (queues, slow host calls); under them `vm`, `cpu`, `cpuid`,
+//! `exit`, `interrupt`, `kick`; beside them `chips`, `counters`, `report` and `peers` (networks and consoles); `tun`
+//! is a host call that `host::tap` needs.
 //!
-//! Threads: one for each CPU, one for serial output, and the caller's, which waits for deadlines of devices, typed
-//! bytes, signals and the end. The machine lies behind one lock; nobody keeps it longer than one exit's work, or
-//! [`CATCH_UP_TIME_MAX`] when time has to catch up.
+//! Threads: one for each CPU, one for serial output, with `ioeventfd=on` one for I/O, and the caller's, which waits
+//! for deadlines of devices, typed bytes, signals and the end. The machine lies behind one lock; nobody keeps it
+//! longer than one exit's work, or [`CATCH_UP_TIME_MAX`] when time has to catch up.
 //!
 //! Time: virtual time is the host's monotonic clock since power-on, and kvmclock counts from the same instant. It is
 //! handed to the machine before every access; a machine that cannot keep up with its own timers lags behind instead of
@@ -22,6 +23,7 @@
 
 use std::io;
 
+mod chips;
 mod counters;
 mod cpu;
 mod cpu_loop;
@@ -29,10 +31,13 @@ mod cpuid;
 mod exit;
 mod interrupt;
 mod kick;
+mod notify;
+mod peers;
 mod report;
 mod run;
 mod settle;
 mod trap;
+pub mod tun;
 mod vm;
 mod wait;
 
@@ -45,6 +50,9 @@ pub enum SetupError {
     /// No KVM at all, or not for us.
     #[error("open /dev/kvm: {0}; running a guest needs Linux with KVM and the right to use it")]
     Open(#[source] io::Error),
+    /// A device of that name which is something else.
+    #[error("/dev/kvm is not KVM: {0}; running a guest needs Linux with KVM and the right to use it")]
+    NotKvm(#[source] io::Error),
     /// Another interface than the one every kernel since 2.6.22 has.
     #[error("KVM speaks interface version {0}, 12 is needed")]
     Version(i32),

@@ -9,7 +9,7 @@ use super::exit::Broken;
 use crate::memory::Memory;
 
 /// Describes why a CPU stopped, its registers and the instruction it stands at. Ends with a newline.
-pub(super) fn describe(cpu: &VcpuFd, apic_id: u8, memory: &Memory, broken: &Broken) -> String {
+pub(super) fn describe(cpu: &VcpuFd, apic_id: u16, memory: &Memory, broken: &Broken) -> String {
     let mut text = format!("microvm: cpu {apic_id} cannot go on: {}\n", broken.title);
     let (Ok(regs), Ok(sregs)) = (cpu.get_regs(), cpu.get_sregs()) else {
         text.push_str("  its registers cannot be read\n");

@@ -11,12 +11,14 @@ use super::counters::Counters;
 use super::cpu::{PowerOn, Start};
 use super::interrupt::EoiRoutes;
 use super::kick::{self, Kicker};
+use super::notify::Notifications;
+use super::peers::{self, Peers};
 use super::settle::nanos;
 use super::trap;
 use super::vm::Vm;
 use crate::board::BuildError;
-use crate::board::config::{Blob, Config};
-use crate::boot::pvh::{self, BootError, Payload};
+use crate::board::config::{Blob, Config, KernelIrqchip};
+use crate::boot::direct::{self, BootError, Payload};
 use crate::host::entropy::HostEntropy;
 use crate::host::marks::BootMarks;
 use crate::host::options::RunOptions;
@@ -41,9 +43,6 @@ pub enum RunError {
     /// Nothing to run.
     #[error("nothing to run: give a kernel with --kernel FILE or a firmware with --bios FILE")]
     Nothing,
-    /// More CPUs than 8-bit APIC IDs.
-    #[error("--smp {0}: at most {CPUS_MAX} CPUs run on KVM")]
-    Cpus(u16),
     /// The kernel file.
     #[error("--kernel '{name}': {error}")]
     Boot {
@@ -65,7 +64,7 @@ impl RunError {
     /// Whether the command line is at fault, not the host.
     pub fn is_usage(&self) -> bool {
         match self {
-            RunError::Nothing | RunError::Cpus(_) | RunError::Boot { .. } => true,
+            RunError::Nothing | RunError::Boot { .. } => true,
             RunError::Build(error) => !matches!(error, BuildError::Memory(_)),
             RunError::Setup(_) | RunError::Sandbox(_) | RunError::Host(_) => false,
         }
@@ -102,29 +101,35 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     if config.kernel.is_none() && config.bios.is_none() {
         return Err(RunError::Nothing);
     }
-    if CPUS_MAX < config.cpus {
-        return Err(RunError::Cpus(config.cpus));
-    }
     let config = Config {
         kvm: true,
+        chips_in_kernel: config.kernel_irqchip == KernelIrqchip::On,
         entropy: || Box::new(HostEntropy),
         ..config.clone()
     };
-    let machine = Machine::new(&config)?;
+    let mut machine = Machine::new(&config)?;
+    if config.chips_in_kernel {
+        machine.watch_lines();
+    }
     for warning in &machine.board().warnings {
         let _unread = writeln!(io::stderr(), "microvm: warning: {warning}");
     }
     let power_on = Instant::now();
     let boot = Boot::new(&config);
     let start = boot.load(&machine)?;
-    let vm = Vm::new(machine.memory(), config.cpus)?;
+    let vm = Vm::new(machine.memory(), &config)?;
     let mut cpus = Vec::new();
-    for apic_id in 0..config.cpus as u8 {
+    for apic_id in 0..config.cpus {
         let (fd, state) = PowerOn::new(&vm, apic_id)?;
         state.start(&fd, start)?;
         cpus.push((fd, state));
     }
     kick::prepare()?;
+    let notifications = if config.ioeventfd {
+        Some(Notifications::register(&vm, &mut machine)?)
+    } else {
+        None
+    };
 
     let host = |what: &'static str| move |error| RunError::Host(format!("{what}: {error}"));
     let signals = Signals::catch().map_err(host("catch signals"))?;
@@ -140,8 +145,9 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     } else {
         Sandbox::off()
     };
-    let serial = serial::open(&options.serial).map_err(RunError::Host)?;
+    let serial = serial::open("--serial ", &options.serial).map_err(RunError::Host)?;
     let debug_console = serial::open_debug_console(options.debug_console.as_ref()).map_err(RunError::Host)?;
+    let peers = peers::open(&config).map_err(RunError::Host)?;
     // Everything is opened, and no thread is started.
     if let Some(user) = options.user {
         privileges::become_user(user).map_err(RunError::Host)?;
@@ -151,6 +157,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     }
     let (output, input) = serial.start(&wake, &sandbox).map_err(RunError::Host)?;
     let (debug_output, _) = debug_console.start(&wake, &sandbox).map_err(RunError::Host)?;
+    let (peers, peer_inputs) = Peers::start(peers, &wake, &sandbox).map_err(RunError::Host)?;
     vm.set_clock(Nanos(nanos(power_on.elapsed())))?;
 
     let shared = Arc::new(Shared {
@@ -163,8 +170,10 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         no_reboot: options.no_reboot,
         output,
         debug_output,
+        peers,
         marks: Mutex::new(marks),
         wake,
+        notifications,
         timer: AtomicU64::new(u64::MAX),
         input_waits: AtomicBool::new(false),
         pic_waits: AtomicBool::new(false),
@@ -172,13 +181,22 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         kickers: cpus.iter().map(|_| OnceLock::new()).collect(),
         reset: AtomicBool::new(false),
         meeting: Barrier::new(cpus.len()),
-        confined: Barrier::new(cpus.len() + 1),
+        confined: Barrier::new(cpus.len() + 1 + usize::from(config.ioeventfd)),
         sandbox,
         end: OnceLock::new(),
     });
+    if shared.notifications.is_some() {
+        let shared = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("io".into());
+        thread
+            .spawn(move || shared.io_thread())
+            .map_err(host("start the I/O thread"))?;
+    }
     for (fd, state) in cpus {
         let shared = Arc::clone(&shared);
-        let thread = thread::Builder::new().name(format!("cpu {}", state.apic_id));
+        let thread = thread::Builder::new()
+            .name(format!("cpu {}", state.apic_id))
+            .stack_size(CPU_STACK_BYTES);
         thread
             .spawn(move || shared.cpu_thread(fd, &state))
             .map_err(host("start a CPU's thread"))?;
@@ -186,7 +204,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     let entered = shared.sandbox.enter(Role::Main);
     shared.confined.wait();
     entered?;
-    shared.wait(&signals, input);
+    shared.wait(&signals, input, peer_inputs);
     Ok(shared.finish())
 }
 
@@ -201,9 +219,12 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) output: SerialOutput,
     pub(super) debug_output: SerialOutput,
+    pub(super) peers: Peers,
     pub(super) marks: Mutex<Option<BootMarks>>,
     /// Wakes the waiting thread.
     pub(super) wake: Arc<Wake>,
+    /// Notifications that come without an exit, with `ioeventfd=on`.
+    pub(super) notifications: Option<Notifications>,
     /// When the waiting thread wakes by itself, in virtual nanoseconds.
     pub(super) timer: AtomicU64,
     /// Typed bytes wait for room in the port.
@@ -249,22 +270,22 @@ impl Boot {
     }
 
     pub(super) fn load(&self, machine: &Machine) -> Result<Start, RunError> {
-        let Some(kernel) = &self.direct else {
+        let (Some(file), Some(kernel)) = (&self.direct, &machine.board().kernel) else {
             return Ok(Start::ResetVector);
         };
         let command_line = machine.board().command_line.as_deref().unwrap_or_default();
         let payload = Payload {
-            kernel: &kernel.bytes,
+            kernel,
             initrd: self.initrd.as_ref().map(|initrd| &*initrd.bytes),
             command_line: command_line.as_bytes(),
             cpus: self.cpus,
             e820: &machine.board().e820,
         };
-        let entry = pvh::load(machine.memory(), &payload).map_err(|error| RunError::Boot {
-            name: kernel.name.clone(),
+        let entry = direct::load(machine.memory(), &payload).map_err(|error| RunError::Boot {
+            name: file.name.clone(),
             error,
         })?;
-        Ok(Start::Pvh(entry))
+        Ok(Start::Direct(entry))
     }
 }
 
@@ -298,5 +319,6 @@ impl End {
     }
 }
 
-/// APIC IDs of 8 bits, less the broadcast ID.
-const CPUS_MAX: u16 = 255;
+/// Stack of a CPU's thread. It carries one exit's work, the deepest of which is a disk request; a panic's report needs
+/// the most.
+const CPU_STACK_BYTES: usize = 256 << 10;

@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::run::{End, Shared};
-use crate::chip::serial::Serial;
+use crate::board::serial_port::SerialPort;
 use crate::device::Event;
 use crate::machine::Machine;
 use crate::units::Nanos;
@@ -37,6 +37,9 @@ impl Shared {
     /// Carries out what the devices told the outside world, and sees to it that the waiting thread wakes in time.
     pub(super) fn settle(&self, machine: &mut Machine) {
         let (mut sent, mut printed) = (Vec::new(), Vec::new());
+        for change in machine.take_line_changes() {
+            self.vm.set_line(change);
+        }
         loop {
             let events = machine.take_events();
             if events.is_empty() {
@@ -46,10 +49,16 @@ impl Shared {
                 match event {
                     Event::SerialOut(byte) => sent.push(byte),
                     Event::DebugOut(byte) => printed.push(byte),
-                    Event::DebugExit { value } => self.end(End::guest("debug-exit", (value << 1 | 1) as u8)),
+                    Event::DebugExit { value } => {
+                        // What the guest asked for before it comes before.
+                        self.notify_all(machine);
+                        self.end(End::guest("debug-exit", (value << 1 | 1) as u8));
+                    }
                     Event::BootMark { mark } => self.mark(mark),
+                    Event::Reset => self.request_reset(),
                     Event::Msi { address, data } => self.message(machine, address, data),
                     Event::Intr { level } => self.pic_wire(level),
+                    Event::VirtioOut => self.peers.send(machine.take_output()),
                 }
             }
         }
@@ -62,6 +71,9 @@ impl Shared {
         let deadline = machine.deadline().map_or(u64::MAX, |deadline| deadline.0);
         if deadline < self.timer.load(Ordering::SeqCst) {
             self.timer.store(deadline, Ordering::SeqCst);
+            self.wake.raise();
+        }
+        if self.peers.take_room(machine) {
             self.wake.raise();
         }
         if self.input_waits.load(Ordering::SeqCst) && serial_room(machine) != 0 {
@@ -105,7 +117,7 @@ impl Shared {
 
 /// How many typed bytes the serial port takes now.
 pub(super) fn serial_room(machine: &Machine) -> usize {
-    machine.board().serial.as_ref().map_or(0, Serial::room)
+    machine.board().serial.as_ref().map_or(0, SerialPort::room)
 }
 
 /// Lets the PIC name its most urgent interrupt; `None` without a PIC.

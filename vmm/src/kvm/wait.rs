@@ -1,11 +1,13 @@
 //! The waiting thread: deadlines, typed bytes, signals, and the end.
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::peers::PeerInputs;
 use super::run::{End, Shared};
 use super::settle::{nanos, serial_room};
 use crate::chip::serial::FIFO_LENGTH;
@@ -24,10 +26,10 @@ struct Typed {
 
 impl Shared {
     /// Waits for deadlines, typed bytes and signals until the run ends.
-    pub(super) fn wait(&self, signals: &Signals, mut input: Option<SerialInput>) {
+    pub(super) fn wait(&self, signals: &Signals, mut input: Option<SerialInput>, mut peers: PeerInputs) {
         let mut typed = Typed::default();
         while self.end.get().is_none() {
-            let Some((timeout, room)) = self.prepare_to_wait(&mut typed, signals) else {
+            let Some((timeout, room)) = self.prepare_to_wait(&mut typed, &mut peers, signals) else {
                 self.look_for_signals(signals);
                 continue;
             };
@@ -35,6 +37,8 @@ impl Shared {
                 PollFd::new(signals, PollFlags::IN),
                 PollFd::new(&*self.wake, PollFlags::IN),
             ];
+            let peers_at = fds.len();
+            fds.extend(peers.poll_fds(&self.peers));
             let input_at = fds.len();
             if let Some(input) = input.as_ref().filter(|_| room) {
                 fds.push(PollFd::new(input, PollFlags::IN));
@@ -48,7 +52,12 @@ impl Shared {
             let happened = |index: usize| fds.get(index).map_or(PollFlags::empty(), PollFd::revents);
             let readable = input_at != output_at && !happened(input_at).is_empty();
             let hung_up = !happened(output_at).is_empty();
+            let announced = fds[peers_at..input_at]
+                .iter()
+                .map(|fd| (fd.as_fd().as_raw_fd(), !fd.revents().is_empty()));
+            let announced: Vec<(i32, bool)> = announced.collect();
             drop(fds);
+            peers.read(&announced);
 
             self.wake.lower();
             self.look_for_signals(signals);
@@ -68,13 +77,19 @@ impl Shared {
 
     /// Lets due deadlines happen and hands over what was typed as far as the port takes it. Returns how long to wait at
     /// most, and whether to read more; `None` when the run has ended or is to end, which then comes first.
-    fn prepare_to_wait(&self, typed: &mut Typed, signals: &Signals) -> Option<(Option<Timespec>, bool)> {
+    fn prepare_to_wait(
+        &self,
+        typed: &mut Typed,
+        peers: &mut PeerInputs,
+        signals: &Signals,
+    ) -> Option<(Option<Timespec>, bool)> {
         let mut machine = self.machine_or_signal(signals)?;
         let waiting = &typed.bytes[typed.start..typed.end];
         typed.start += machine.with_board(|board, ctx| match &mut board.serial {
             Some(serial) => serial.receive(waiting, ctx),
             None => 0,
         });
+        peers.feed(&mut machine, &self.peers);
         // What settle would raise the flag for is looked at here.
         self.timer.store(0, Ordering::SeqCst);
         self.input_waits.store(false, Ordering::SeqCst);
@@ -128,6 +143,11 @@ impl Shared {
         let lost = self.debug_output.dropped_bytes() + waiting;
         if lost != 0 {
             let text = format!("microvm: {lost} bytes of the debug console were not taken and are lost\n");
+            end.message = Some(end.message.unwrap_or_default() + &text);
+        }
+        let lost = self.peers.drain(DRAIN_LIMIT);
+        if lost != 0 {
+            let text = format!("microvm: {lost} bytes of virtio consoles were not taken and are lost\n");
             end.message = Some(end.message.unwrap_or_default() + &text);
         }
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,10 +31,12 @@
 //!
 //! Otherwise: a host that runs out of space gives the guest IOERR; the machine first released pauses the guest.
 
+use std::sync::{Arc, OnceLock};
+
 use crate::inspect::Inspector;
 use crate::memory::Memory;
 use crate::virtio::queue::{Broken, Chain, Queues};
-use crate::virtio::{Features, VirtioDevice, feature};
+use crate::virtio::{Background, Features, VirtioDevice, feature};
 
 /// Where a block device's sectors are. Offsets and lengths are in bytes, whole sectors inside
 /// [`Disk::size_bytes`] rounded up to [`SECTOR_BYTES`].
@@ -60,6 +62,12 @@ pub trait Disk: Send {
     /// [`DiskError`] when the host cannot promise that.
     fn flush(&mut self) -> Result<(), DiskError>;
 
+    /// [`Disk::flush`] as a call for another thread to make, if this disk has that. Writes that complete before it is
+    /// made are part of it.
+    fn flush_call(&self) -> Option<FlushCall> {
+        None
+    }
+
     /// Makes a range read as zeros; `may_unmap` allows to give its storage back.
     ///
     /// # Errors
@@ -72,6 +80,9 @@ pub trait Disk: Send {
     /// [`DiskError`] when the host tried and failed.
     fn discard(&mut self, offset: u64, length_bytes: u64) -> Result<(), DiskError>;
 }
+
+/// Commits what was written to a disk so far.
+pub type FlushCall = Box<dyn FnOnce() -> Result<(), DiskError> + Send>;
 
 /// The host failed; it has told its user why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +102,9 @@ pub struct Blk {
     config: BlkConfig,
     // Connections.
     disk: Box<dyn Disk>,
+    background: Option<Arc<dyn Background>>,
     // State, all of it.
+    waiting: Vec<Waiting>,
     writeback: bool,
     space: [u8; CONFIG_BYTES],
 }
@@ -131,6 +144,8 @@ impl Blk {
         let mut blk = Blk {
             config,
             disk,
+            background: None,
+            waiting: Vec::new(),
             writeback: false,
             space,
         };
@@ -169,7 +184,7 @@ impl Blk {
         let result = match kind & !(request::OUT | request::BARRIER) {
             request::IN if out => self.write(sector, readable, &mut transfer),
             request::IN => self.read(sector, status_at, &mut transfer),
-            request::FLUSH => self.disk.flush().map_err(Failure::from),
+            request::FLUSH => self.flush(),
             request::GET_ID => transfer.put(&[0; ID_BYTES], status_at),
             request::DISCARD_BITS | request::WRITE_ZEROES_BITS if !out || SEGMENT_BYTES as u64 != readable => {
                 if out && readable < SEGMENT_BYTES as u64 {
@@ -181,22 +196,56 @@ impl Blk {
             request::WRITE_ZEROES_BITS => self.write_zeroes(&mut transfer),
             _ => Err(Failure::Unsupported),
         };
-        let status = match result {
-            Ok(()) => status::OK,
-            Err(Failure::Io) => status::IOERR,
-            Err(Failure::Unsupported) => status::UNSUPP,
-        };
         transfer.fill(status_at);
         let Transfer {
             read_bytes,
             written_bytes,
             ..
         } = transfer;
-        chain.write(memory, status_at, &[status]);
-        // The status is the last byte, so it counts only when everything before it was written.
-        let used_bytes = written_bytes + u64::from(written_bytes == status_at);
-        queues.complete(chain, u32::try_from(used_bytes).unwrap_or(u32::MAX))?;
+        let status = match result {
+            Ok(()) => status::OK,
+            Err(Failure::Io) => status::IOERR,
+            Err(Failure::Unsupported) => status::UNSUPP,
+            Err(Failure::Later(outcome)) => {
+                self.waiting.push(Waiting {
+                    chain,
+                    written_bytes,
+                    outcome,
+                });
+                return Ok(read_bytes + written_bytes);
+            }
+        };
+        complete(chain, written_bytes, status, queues)?;
         Ok(read_bytes + written_bytes)
+    }
+
+    /// Completes the requests whose flush has ended.
+    fn complete_flushed(&mut self, queues: &mut Queues<'_>) -> Result<(), Broken> {
+        let ended = |waiting: &mut Waiting| waiting.outcome.get().is_some();
+        for waiting in self.waiting.extract_if(.., ended) {
+            let status = match waiting.outcome.get() {
+                Some(Ok(())) => status::OK,
+                _ => status::IOERR,
+            };
+            complete(waiting.chain, waiting.written_bytes, status, queues)?;
+        }
+        Ok(())
+    }
+
+    /// Commits what was written so far, or leaves that to the background.
+    fn flush(&mut self) -> Result<(), Failure> {
+        let (Some(background), Some(call)) = (&self.background, self.disk.flush_call()) else {
+            return Ok(self.disk.flush()?);
+        };
+        let outcome = Arc::new(OnceLock::new());
+        let ended = Arc::clone(&outcome);
+        let job = Box::new(move || {
+            let _first = ended.set(call());
+        });
+        match background.later(job) {
+            Ok(()) => Err(Failure::Later(outcome)),
+            Err(_) => Ok(self.disk.flush()?),
+        }
     }
 
     fn read(&mut self, sector: u64, length_bytes: u64, transfer: &mut Transfer<'_>) -> Result<(), Failure> {
@@ -269,7 +318,7 @@ impl Blk {
         if self.writeback {
             return Ok(());
         }
-        Ok(self.disk.flush()?)
+        self.flush()
     }
 }
 
@@ -324,6 +373,7 @@ impl VirtioDevice for Blk {
     }
 
     fn process(&mut self, index: u16, queues: &mut Queues<'_>) -> Result<(), Broken> {
+        self.complete_flushed(queues)?;
         let mut moved = 0;
         while let Some(chain) = queues.pop(index)? {
             moved += self.request(chain, queues)?;
@@ -334,7 +384,16 @@ impl VirtioDevice for Blk {
         Ok(())
     }
 
+    fn use_background(&mut self, background: Arc<dyn Background>) {
+        self.background = Some(background);
+    }
+
+    fn waits_for_host(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     fn reset(&mut self) {
+        self.waiting.clear();
         self.set_writeback(true);
     }
 
@@ -342,6 +401,9 @@ impl VirtioDevice for Blk {
         out.text("sectors", self.sectors());
         out.text("read_only", self.config.read_only);
         out.text("writeback", self.writeback);
+        if !self.waiting.is_empty() {
+            out.text("waiting", self.waiting.len());
+        }
     }
 }
 
@@ -397,11 +459,21 @@ impl Disk for MemoryDisk {
     }
 }
 
-/// Why a request is not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A request that is done but for the flush it ends with.
+struct Waiting {
+    chain: Chain,
+    written_bytes: u64,
+    outcome: FlushOutcome,
+}
+
+/// How a flush that was left to the background went, once it has ended.
+type FlushOutcome = Arc<OnceLock<Result<(), DiskError>>>;
+
+/// Why a request is not carried out, or not yet.
 enum Failure {
     Io,
     Unsupported,
+    Later(FlushOutcome),
 }
 
 impl From<DiskError> for Failure {
@@ -465,6 +537,15 @@ impl Transfer<'_> {
             flags: le32(&bytes[12..16]),
         })
     }
+}
+
+/// Writes the status of a request, of which `written_bytes` of data were written, and gives it back.
+fn complete(chain: Chain, written_bytes: u64, status: u8, queues: &mut Queues<'_>) -> Result<(), Broken> {
+    let status_at = chain.writable_bytes().saturating_sub(1);
+    chain.write(queues.memory(), status_at, &[status]);
+    // The status is the last byte, so it counts only when everything before it was written.
+    let used_bytes = written_bytes + u64::from(written_bytes == status_at);
+    queues.complete(chain, u32::try_from(used_bytes).unwrap_or(u32::MAX))
 }
 
 /// Room for the pieces of so many bytes.

@@ -58,7 +58,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::device::{Access, Ctx, Device, Region, Space};
+use crate::device::{Access, Ctx, Device, Event, Region, Space};
 use crate::inspect::Inspector;
 use crate::irq::Line;
 use crate::units::{Nanos, Width};
@@ -67,6 +67,9 @@ use crate::virtio::{VirtioDevice, feature};
 
 /// Number of addresses one transport decodes.
 pub const REGION_BYTES: u64 = 0x200;
+
+/// Offset of the register that takes the index of a queue with something new.
+pub const QUEUE_NOTIFY: u64 = reg::QUEUE_NOTIFY;
 
 /// Queue indices that `QueueSel` can name, whether or not the device has such a queue.
 pub const QUEUES_MAX: u32 = 1024;
@@ -170,6 +173,26 @@ impl VirtioMmio {
     /// Lets the back end look at all its queues: the host side has something new.
     pub fn run(&mut self, ctx: &mut Ctx<'_>) {
         self.process(None, ctx);
+    }
+
+    /// Takes what the driver sent to the host's side, oldest first. [`Event::VirtioOut`] says that there is something.
+    pub fn take_output(&mut self) -> Vec<Vec<u8>> {
+        let backend = self.backend.as_deref_mut();
+        backend.map(VirtioDevice::take_output).unwrap_or_default()
+    }
+
+    /// How many bytes [`VirtioMmio::receive`] takes now.
+    pub fn room(&self) -> usize {
+        self.backend.as_deref().map_or(0, VirtioDevice::room)
+    }
+
+    /// Hands over a frame or a run of bytes from the host's side; returns how many bytes were taken.
+    pub fn receive(&mut self, data: &[u8], ctx: &mut Ctx<'_>) -> usize {
+        let taken = self.backend.as_deref_mut().map_or(0, |backend| backend.receive(data));
+        if 0 < taken {
+            self.process(None, ctx);
+        }
+        taken
     }
 
     /// Tells the driver that the configuration space is no longer what it was.
@@ -373,6 +396,9 @@ impl VirtioMmio {
             .into_iter()
             .try_for_each(|index| backend.process(index, &mut queues));
         let (outcome, finished) = queues.finish();
+        if backend.has_output() {
+            ctx.events.push(Event::VirtioOut);
+        }
         if outcome.work_left {
             state.resume_at = Some(ctx.now.saturating_add(RESUME_AFTER));
         }
@@ -451,6 +477,9 @@ impl Device for VirtioMmio {
             let (offset, length) = (offset as usize, at.width.bytes());
             if offset + length <= backend.config().len() {
                 backend.config_write(offset, &value.to_le_bytes()[..length]);
+                if backend.has_output() {
+                    ctx.events.push(Event::VirtioOut);
+                }
             }
         } else if at.width == Width::Dword {
             self.write_register(at.offset, value as u32, ctx);

@@ -6,10 +6,14 @@
 //! Source: Virtual I/O Device (VIRTIO) Version 1.2, cited below as "virtio 1.2".
 //! Deviations: listed in [`mmio`] and [`queue`].
 
+use std::sync::Arc;
+
 use crate::inspect::Inspector;
 
 pub mod blk;
+pub mod console;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rng;
 
@@ -58,11 +62,68 @@ pub trait VirtioDevice: Send {
     /// [`Broken`] when the driver's ring cannot be followed; the transport then stops the device until it is reset.
     fn process(&mut self, index: u16, queues: &mut Queues<'_>) -> Result<(), Broken>;
 
+    /// Gives the back end somewhere to leave host calls that take long. Without it, as in the deterministic machine, it
+    /// makes them itself while it processes.
+    fn use_background(&mut self, _background: Arc<dyn Background>) {}
+
+    /// Whether requests were kept until a call that was left behind has been made.
+    fn waits_for_host(&self) -> bool {
+        false
+    }
+
+    /// Whether [`VirtioDevice::take_output`] has something to give.
+    fn has_output(&self) -> bool {
+        false
+    }
+
+    /// Takes what the driver has sent to the host's side since the last call, oldest first: each a frame of a network,
+    /// or a run of bytes of a console.
+    fn take_output(&mut self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// The most bytes that [`VirtioDevice::receive`] takes now; 0 means to ask again when the driver has done
+    /// something.
+    fn room(&self) -> usize {
+        0
+    }
+
+    /// Takes a frame of a network or a run of bytes of a console from the host's side; returns how many bytes were
+    /// taken (a frame is taken whole or not at all). The driver gets them by [`VirtioDevice::process`].
+    fn receive(&mut self, _data: &[u8]) -> usize {
+        0
+    }
+
     /// Forgets everything the driver negotiated and every request that was kept.
     fn reset(&mut self) {}
 
     /// Shows the back end's own state.
     fn inspect(&self, out: &mut Inspector);
+}
+
+/// A host call that takes long and needs nothing of the machine.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Where a back end leaves a [`Job`]. When it has been made, the back end is made to process again, provided that
+/// [`VirtioDevice::waits_for_host`].
+pub trait Background: Send + Sync {
+    /// Takes a job.
+    ///
+    /// # Errors
+    /// Gives the job back when too many wait: the caller makes the call itself.
+    fn later(&self, job: Job) -> Result<(), Job>;
+}
+
+/// What is at the other end of a device that speaks to the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Nobody: what is sent vanishes, and nothing ever comes.
+    Nobody,
+    /// The device itself: what is sent comes back.
+    Loopback,
+    /// The host, by [`VirtioDevice::take_output`] and [`VirtioDevice::receive`]. A host that takes nothing makes the
+    /// driver wait.
+    Host,
 }
 
 /// Feature bits a device offers on each version of the transport.

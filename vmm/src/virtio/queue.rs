@@ -249,19 +249,22 @@ impl Virtqueue {
         }
     }
 
-    fn complete(&mut self, head: u16, written_bytes: u32, memory: &Memory) -> Result<(), Broken> {
+    /// Puts `(head, written_bytes)` of each chain into the used ring; the driver sees them all at once.
+    fn complete(&mut self, chains: impl Iterator<Item = (u16, u32)>, memory: &Memory) -> Result<(), Broken> {
         let Some(layout) = self.layout else {
             return Ok(());
         };
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let slot = usize::from(self.next_used % self.size);
-        let mut element = [0; USED_ELEMENT_BYTES];
-        element[..4].copy_from_slice(&u32::from(head).to_le_bytes());
-        element[4..].copy_from_slice(&written_bytes.to_le_bytes());
-        let at = offset(layout.used, 4 + USED_ELEMENT_BYTES * slot);
-        memory.write(at, &element).map_err(|_| Broken::RingOutsideRam)?;
-        self.next_used = self.next_used.wrapping_add(1);
-        self.added = self.added.wrapping_add(1);
+        for (head, written_bytes) in chains {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            let slot = usize::from(self.next_used % self.size);
+            let mut element = [0; USED_ELEMENT_BYTES];
+            element[..4].copy_from_slice(&u32::from(head).to_le_bytes());
+            element[4..].copy_from_slice(&written_bytes.to_le_bytes());
+            let at = offset(layout.used, 4 + USED_ELEMENT_BYTES * slot);
+            memory.write(at, &element).map_err(|_| Broken::RingOutsideRam)?;
+            self.next_used = self.next_used.wrapping_add(1);
+            self.added = self.added.wrapping_add(1);
+        }
         put_u16(memory, offset(layout.used, 2), self.next_used)
     }
 
@@ -360,9 +363,34 @@ impl<'a> Queues<'a> {
     /// [`Broken`] when the used ring is not in RAM.
     pub fn complete(&mut self, chain: Chain, written_bytes: u32) -> Result<(), Broken> {
         match self.queues.get_mut(usize::from(chain.queue_index)) {
-            Some(queue) => queue.complete(chain.head, written_bytes, self.memory),
+            Some(queue) => queue.complete(std::iter::once((chain.head, written_bytes)), self.memory),
             None => Ok(()),
         }
+    }
+
+    /// Puts chains of queue `index` into its used ring, each with how much of it was filled; the driver sees all of
+    /// them at once.
+    ///
+    /// # Errors
+    /// As [`Queues::complete`].
+    pub fn complete_together(&mut self, index: u16, chains: Vec<(Chain, u32)>) -> Result<(), Broken> {
+        match self.queues.get_mut(usize::from(index)) {
+            Some(queue) => queue.complete(
+                chains.iter().map(|(chain, written_bytes)| (chain.head, *written_bytes)),
+                self.memory,
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Number of descriptors of queue `index`, 0 when there is no such queue.
+    pub fn size(&self, index: u16) -> u16 {
+        self.queues.get(usize::from(index)).map_or(0, |queue| queue.size)
+    }
+
+    /// Asks for another round soon: a request was kept that needs no notification to go on.
+    pub fn resume_later(&mut self) {
+        self.work_left = true;
     }
 
     /// Notes that the back end's configuration space is no longer what it was.

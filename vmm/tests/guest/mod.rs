@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kvm_ioctls::Kvm;
+
 /// Where a guest's code is loaded and entered.
 pub(crate) const LOAD_ADDRESS: u32 = 0x10_0000;
 
@@ -81,6 +83,14 @@ pub(crate) fn exit(value: u8) -> Vec<u8> {
         0xf4, // hlt
         0xeb, 0xfc, // jmp back to cli
     ]
+}
+
+/// Why no guest can run here, if so: /dev/kvm does not open, or what opens is not KVM.
+pub(crate) fn kvm_problem() -> Option<String> {
+    match Kvm::new() {
+        Err(error) => Some(format!("/dev/kvm: {error}")),
+        Ok(kvm) => (kvm.get_api_version() != 12).then(|| "/dev/kvm is not KVM".to_owned()),
+    }
 }
 
 /// A new folder of its own in the target directory.

@@ -1,7 +1,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::layout::QEMU_7_2;
+use crate::layout::{QEMU_7_2, RUST_VMM};
 
 const SMALL: &str = r#"
 name = "mine"
@@ -33,6 +33,49 @@ fn command_template_is_filled_from_the_set_up() {
     assert_eq!(
         words,
         ["mine", "--machine=microvm,rtc=on", "--memory", "128", "--listen", "/s"]
+    );
+}
+
+#[test]
+fn profile_without_a_part_is_not_asked_for_it() {
+    let words = r#"
+firmware = ["--rom", "{halt-bios}"]
+modern = ["--v2"]
+rtc-base = ["--date", "{rtc-base}"]
+[machine-options]"#;
+    let text = SMALL.replace("[machine-options]", words);
+    let text = text.replace("[[wire]]", "[[wire]]\ncaps = [\"firmware\"]");
+    let description = Description::parse("small.toml", &text).expect("parses");
+    let line = |layout| {
+        let places = Places {
+            halt_bios: "/rom".to_owned(),
+            ..Places::default()
+        };
+        let line = description.command_line(&description.wire[0], &Setup::DEFAULT, layout, &places);
+        line.expect("can be had").join(" ")
+    };
+    assert_eq!(
+        line(&QEMU_7_2),
+        "mine --machine=microvm,rtc=on --memory 128 --date 2020-02-28T23:59:50 --rom /rom --listen "
+    );
+    assert_eq!(line(&RUST_VMM), "mine --machine=microvm --memory 128 --v2 --listen ");
+}
+
+#[test]
+fn way_of_starting_may_name_its_profiles() {
+    let text = SMALL.replace("[\"qemu-7.2\"]", "[\"microvm-2019\", \"qemu-7.2\", \"rust-vmm\"]");
+    let first = Description::parse("small.toml", &text).expect("parses");
+    assert!(first.wire[0].is_started_as("microvm-2019", true));
+    assert!(!first.wire[0].is_started_as("rust-vmm", false), "the first only");
+    let named = text.replace("[[wire]]", "[[wire]]\nprofiles = [\"rust-vmm\"]");
+    let named = Description::parse("small.toml", &named).expect("parses");
+    assert!(!named.wire[0].is_started_as("microvm-2019", true));
+    assert!(named.wire[0].is_started_as("rust-vmm", false));
+    let unknown = SMALL.replace("[[wire]]", "[[wire]]\nprofiles = [\"rust-vmm\"]");
+    let error = Description::parse("small.toml", &unknown).expect_err("not the subject's");
+    assert_eq!(
+        error.to_string(),
+        "small.toml: [[wire]] number 1: profiles: 'rust-vmm' is no profile of the subject; choose from qemu-7.2"
     );
 }
 
@@ -111,4 +154,48 @@ fn malformed_file_is_one_line_with_the_place(#[case] text: &str, #[case] start: 
     let message = Description::parse("f.toml", text).expect_err("malformed").to_string();
     assert!(message.starts_with(start), "{message}");
     assert!(!message.contains('\n'), "{message}");
+}
+
+#[test]
+fn second_way_of_starting_may_be_for_some_areas_and_without_some_options() {
+    let limits = "areas = [\"ioapic\"]\ncannot = [\"rtc=on\"]\n[[wire]]\nname = \"first\"\ncommand = [\"mine\"]\n";
+    let text = format!("{SMALL}{limits}");
+    let description = Description::parse("small.toml", &text).expect("parses");
+    assert_eq!(description.wire[0].areas, ["ioapic"]);
+    let refusal = description.command_line(&description.wire[0], &Setup::DEFAULT, &QEMU_7_2, &Places::default());
+    let expected = Stop::Unavailable("subject 'mine' started as '' cannot be given rtc=on".to_owned());
+    assert_eq!(refusal.expect_err("the default has a clock"), expected);
+    let off = Setup {
+        options: &[("rtc", "off")],
+        ..Setup::DEFAULT
+    };
+    let line = description.command_line(&description.wire[0], &off, &QEMU_7_2, &Places::default());
+    line.expect("can be had");
+}
+
+#[rstest]
+#[case::area(
+    "areas = [\"frob\"]",
+    "[[wire]] number 1: areas: 'frob' is the area of no case; choose from absent,"
+)]
+#[case::areas("areas = \"rtc\"", "invalid type: string \"rtc\", expected a sequence")]
+#[case::word(
+    "cannot = [\"rtc\"]",
+    "[[wire]] number 1: cannot: \"rtc\" is no OPTION=VALUE, such as \"pic=off\""
+)]
+#[case::option("cannot = [\"pic=off\"]", "cannot: \"pic=off\": [machine-options] has no 'pic'")]
+fn limits_of_a_way_of_starting_are_checked(#[case] line: &str, #[case] part: &str) {
+    let error = Description::parse("small.toml", &format!("{SMALL}{line}\n")).expect_err("names nothing");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
+fn device_that_opens_but_is_not_kvm_is_no_kvm() {
+    let problem = kvm_problem_at(c"/dev/null").expect("not KVM");
+    assert!(
+        problem.starts_with("/dev/kvm cannot be used here: it is not KVM: "),
+        "{problem}"
+    );
+    let problem = kvm_problem_at(c"/dev/no-such-device").expect("not there");
+    assert!(problem.contains("No such file or directory"), "{problem}");
 }

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::device::laws::check_laws;
 use crate::units::Width;
+use crate::virtio::Job;
 use crate::virtio::driver::{Bench, NEXT, Ring, WRITE};
 use crate::virtio::rng::Xorshift;
 
@@ -70,6 +71,11 @@ impl Disk for Shared {
     fn write_zeroes(&mut self, offset: u64, length_bytes: u64, may_unmap: bool) -> Result<(), DiskError> {
         self.ask(Asked::Zero(offset, length_bytes, may_unmap))?
             .write_zeroes(offset, length_bytes, may_unmap)
+    }
+
+    fn flush_call(&self) -> Option<FlushCall> {
+        let mut disk = self.clone();
+        Some(Box::new(move || disk.flush()))
     }
 
     fn discard(&mut self, offset: u64, length_bytes: u64) -> Result<(), DiskError> {
@@ -554,4 +560,144 @@ fn random_chains_do_no_harm() {
         let needs_reset = fixture.bench.read(0x070) & 0x40 != 0;
         assert_eq!(used == 0, needs_reset, "round {round}: used or broken");
     }
+}
+
+/// Somewhere to leave host calls, for as many as fit.
+struct Later {
+    jobs: Mutex<Vec<Job>>,
+    room: usize,
+}
+
+impl Later {
+    fn make_calls(&self) {
+        let jobs = std::mem::take(&mut *self.jobs.lock().expect("one thread"));
+        jobs.into_iter().for_each(|job| job());
+    }
+}
+
+impl Background for Later {
+    fn later(&self, job: Job) -> Result<(), Job> {
+        let mut jobs = self.jobs.lock().expect("one thread");
+        if self.room <= jobs.len() {
+            return Err(job);
+        }
+        jobs.push(job);
+        Ok(())
+    }
+}
+
+/// A device whose flushes are left behind, started with these features.
+fn with_background(disk: Shared, features: u64, room: usize) -> (Fixture, Arc<Later>) {
+    let mut fixture = Fixture::with(CONFIG, disk, features);
+    let later = Arc::new(Later {
+        jobs: Mutex::default(),
+        room,
+    });
+    let backend = fixture.bench.device.backend_mut().expect("there is one");
+    backend.use_background(Arc::clone(&later) as Arc<dyn Background>);
+    (fixture, later)
+}
+
+/// Offers a request without data, or with one sector from [`DATA`], from descriptor `head` on.
+fn submit(fixture: &mut Fixture, kind: u32, head: u16) {
+    let (memory, ring) = (&fixture.bench.memory, fixture.ring);
+    fixture.header(kind, 0);
+    let data = if kind == request::FLUSH { head + 2 } else { head + 1 };
+    ring.describe(memory, head, HEADER, 16, NEXT, data);
+    ring.describe(memory, head + 1, DATA, 512, NEXT, head + 2);
+    ring.describe(memory, head + 2, STATUS, 1, WRITE, 0);
+    ring.offer(memory, fixture.requests, head);
+    fixture.requests += 1;
+    fixture.bench.kick();
+}
+
+fn run(fixture: &mut Fixture) {
+    let bench = &mut fixture.bench;
+    let mut ctx = crate::device::Ctx {
+        now: bench.now,
+        lines: &mut bench.lines,
+        memory: &bench.memory,
+        events: &mut bench.events,
+    };
+    bench.device.run(&mut ctx);
+}
+
+fn waits(fixture: &Fixture) -> bool {
+    fixture.bench.device.backend().expect("there is one").waits_for_host()
+}
+
+#[test]
+fn flush_that_is_left_behind_completes_when_it_was_made() {
+    for fails in [false, true] {
+        let disk = Shared {
+            fails,
+            ..Shared::new(pattern(16))
+        };
+        let (mut fixture, later) = with_background(disk, u64::MAX, 8);
+        submit(&mut fixture, request::FLUSH, 0);
+        assert_eq!(fixture.disk.asked(), [], "not yet");
+        assert!(waits(&fixture) && !fixture.bench.line());
+        run(&mut fixture);
+        assert_eq!(fixture.ring.used_idx(&fixture.bench.memory), 0, "nothing is new");
+        later.make_calls();
+        assert_eq!(fixture.disk.asked(), [Asked::Flush]);
+        run(&mut fixture);
+        assert_eq!(fixture.ring.used(&fixture.bench.memory, 0), (0, 1));
+        let want = if fails { status::IOERR } else { status::OK };
+        assert_eq!(fixture.memory(STATUS, 1), [want]);
+        assert!(!waits(&fixture) && fixture.bench.line());
+    }
+}
+
+#[test]
+fn other_requests_overtake_a_flush_that_is_left_behind() {
+    let (mut fixture, later) = with_background(Shared::new(pattern(16)), u64::MAX, 8);
+    submit(&mut fixture, request::FLUSH, 0);
+    submit(&mut fixture, request::OUT, 3);
+    assert_eq!(fixture.ring.used(&fixture.bench.memory, 0), (3, 1), "the write");
+    later.make_calls();
+    run(&mut fixture);
+    assert_eq!(fixture.ring.used(&fixture.bench.memory, 1), (0, 1), "then the flush");
+}
+
+#[test]
+fn write_of_a_driver_without_flush_waits_for_its_own() {
+    let (mut fixture, later) = with_background(Shared::new(pattern(16)), feature::VERSION_1, 8);
+    submit(&mut fixture, request::OUT, 0);
+    assert_eq!(fixture.disk.asked(), [Asked::Write(0, 512)]);
+    assert_eq!(fixture.ring.used_idx(&fixture.bench.memory), 0);
+    later.make_calls();
+    run(&mut fixture);
+    assert_eq!(fixture.disk.asked(), [Asked::Flush]);
+    assert_eq!(fixture.ring.used(&fixture.bench.memory, 0), (0, 1));
+    assert_eq!(fixture.memory(STATUS, 1), [status::OK]);
+}
+
+#[test]
+fn reset_forgets_flushes_that_were_left_behind() {
+    let (mut fixture, later) = with_background(Shared::new(pattern(16)), u64::MAX, 8);
+    submit(&mut fixture, request::FLUSH, 0);
+    fixture.bench.write(0x070, 0);
+    assert!(!waits(&fixture));
+    // The second driver has a ring of its own.
+    let second = Ring::at(0x8_0000, 8);
+    let features = 1 << 9 | feature::VERSION_1;
+    fixture.bench.start_modern(second, features);
+    later.make_calls();
+    run(&mut fixture);
+    assert_eq!(fixture.disk.asked(), [Asked::Flush], "it was under way");
+    assert_eq!(fixture.ring.used_idx(&fixture.bench.memory), 0);
+    assert_eq!(second.used_idx(&fixture.bench.memory), 0);
+    assert_eq!(fixture.memory(STATUS, 1), [FILL]);
+}
+
+#[test]
+fn flush_that_nobody_takes_is_made_at_once() {
+    let (mut fixture, later) = with_background(Shared::new(pattern(16)), u64::MAX, 0);
+    submit(&mut fixture, request::FLUSH, 0);
+    assert_eq!(fixture.disk.asked(), [Asked::Flush]);
+    assert_eq!(fixture.ring.used_idx(&fixture.bench.memory), 1);
+    assert!(!waits(&fixture));
+    later.make_calls();
+    assert_eq!(fixture.disk.asked(), []);
 }

@@ -30,7 +30,8 @@ impl Fixture {
     }
 
     fn complete(&mut self, chain: Chain, written_bytes: u32) -> Result<(), Broken> {
-        self.queue.complete(chain.head, written_bytes, &self.memory)
+        self.queue
+            .complete(std::iter::once((chain.head, written_bytes)), &self.memory)
     }
 
     fn take_notification(&mut self) -> bool {
