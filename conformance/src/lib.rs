@@ -19,6 +19,7 @@ pub mod layout;
 pub mod machine;
 pub mod probe;
 pub mod program;
+pub mod record;
 pub mod recording;
 pub mod replay;
 pub mod report;

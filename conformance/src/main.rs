@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 mod benches;
 mod recordings;
+mod scale;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::case::Case;
@@ -63,6 +64,8 @@ enum Command {
     Mutants,
     /// Holds a recording of a real machine against a subject, answer by answer.
     Replay(recordings::ReplayArguments),
+    /// Runs the cases' programs on a subject and keeps its answers as a recording.
+    Record(scale::RecordArguments),
     /// Works on recordings.
     Recording {
         #[command(subcommand)]
@@ -232,6 +235,10 @@ fn execute(command: Command) -> Result<(), End> {
         Command::Replay(arguments) => {
             watch_signals(false)?;
             recordings::replay(&arguments)
+        }
+        Command::Record(arguments) => {
+            watch_signals(false)?;
+            scale::record(&arguments)
         }
         Command::Recording { command } => recordings::recording(&command),
         Command::Golden { command } => {

@@ -493,7 +493,8 @@ fn host() -> Host {
     }
 }
 
-fn timestamp(time: SystemTime) -> String {
+/// A time as reports write it: UTC, to the second.
+pub fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}Z", date::text_of(since.as_secs() as i64))
 }
