@@ -47,10 +47,14 @@ enum Command {
         /// The case's id.
         id: String,
     },
-    /// Renders a report again.
+    /// Renders a report again, or merges several.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Report {
+        #[command(subcommand)]
+        command: Option<scale::ReportCommand>,
         /// A report.json of `run --report`.
-        file: PathBuf,
+        #[arg(required = true)]
+        file: Option<PathBuf>,
         /// What to make of it.
         #[arg(long, value_enum, default_value = "md")]
         format: ReportFormat,
@@ -106,7 +110,7 @@ struct SelectArguments {
     /// Only these profiles; the default is the subject's first, and at depth bus all of them.
     #[arg(long, value_delimiter = ',', value_parser = parse_profile)]
     profile: Vec<&'static Layout>,
-    /// Only the K-th of N parts of the run.
+    /// Only the K-th of N parts of the suite; a case is always in the same.
     #[arg(long, value_name = "K/N", value_parser = parse_partition)]
     partition: Option<(usize, usize)>,
 }
@@ -225,7 +229,10 @@ fn execute(command: Command) -> Result<(), End> {
         Command::Run(arguments) => run(&arguments),
         Command::List(arguments) => list(&arguments),
         Command::Explain { id } => explain(&id),
-        Command::Report { file, format } => report(&file, format),
+        Command::Report {
+            command: Some(command), ..
+        } => scale::report(&command),
+        Command::Report { file, format, .. } => report(&file.unwrap_or_default(), format),
         Command::Subject {
             command: SubjectCommand::Check { subject, images },
         } => {
@@ -431,8 +438,7 @@ fn explain(id: &str) -> Result<(), End> {
 
 fn report(file: &Path, format: ReportFormat) -> Result<(), End> {
     let usage = |problem: String| End::new(End::USAGE, format!("{}: {problem}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| usage(format!("read: {error}")))?;
-    let report = Report::parse(&text).map_err(usage)?;
+    let report = scale::read_report(file)?;
     match format {
         ReportFormat::Md => out(&markdown::render(&report)),
         ReportFormat::Html => out(&html::render(&report)),

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use conformance::catalog;
 use conformance::layout::Layout;
 use conformance::machine::Depth;
 use conformance::record;
 use conformance::recording::Recording;
-use conformance::report;
+use conformance::report::{self, Report, merge};
 use conformance::runner::{Options, Selection};
 use conformance::subject::{Lane, Subject, Wanted};
 
@@ -36,6 +36,20 @@ pub(crate) struct RecordArguments {
     /// FILE.txt, or a folder for one file for each area.
     #[arg(long, value_name = "FILE.txt|DIR")]
     out: PathBuf,
+}
+
+/// Verbs of `report`.
+#[derive(Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Makes one report of those of partitions or of many machines.
+    Merge {
+        /// Reports of `run --report`, of one version of the suite.
+        #[arg(required = true, num_args = 2..)]
+        files: Vec<PathBuf>,
+        /// The merged report.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 /// Records a subject.
@@ -91,6 +105,33 @@ pub(crate) fn record(arguments: &RecordArguments) -> Result<(), End> {
         write_records(&file, &recording, &format!("{area}/"), &header)?;
     }
     Ok(())
+}
+
+/// Works on several reports.
+pub(crate) fn report(command: &ReportCommand) -> Result<(), End> {
+    let ReportCommand::Merge { files, out: into } = command;
+    let mut reports = Vec::new();
+    for file in files {
+        reports.push((file.display().to_string(), read_report(file)?));
+    }
+    let merged = merge::merge(&reports, std::env::args().collect()).map_err(|problem| End::new(End::USAGE, problem))?;
+    super::try_file(into)?;
+    let write = |error| End::new(End::USAGE, format!("{}: write: {error}", into.display()));
+    fs::write(into, merged.to_json()).map_err(write)?;
+    let (lanes, results) = (merged.lanes.len(), merged.results.len());
+    out(&format!(
+        "{}: {lanes} lanes, {results} results, {}",
+        into.display(),
+        merged.totals()
+    ));
+    Ok(())
+}
+
+/// Reads a report.
+pub(crate) fn read_report(file: &Path) -> Result<Report, End> {
+    let usage = |problem: String| End::new(End::USAGE, format!("{}: {problem}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| usage(format!("read: {error}")))?;
+    Report::parse(&text).map_err(usage)
 }
 
 /// The lane that is wanted, at a depth where a program has the same meaning each time.

@@ -17,6 +17,27 @@ use tempfile::TempDir;
 #[case::twice(&["replay", "twice.txt"], 2, "twice.txt: record x stands there twice; remove one")]
 #[case::two_sources(&["replay", "mixed"], 2, "is of 'two', the files before it of 'one'; keep them in two folders")]
 #[case::needs(&["replay", "needs.txt"], 1, "record x: needs=wings is no capability")]
+#[case::merge_one(&["report", "merge", "a.json", "--out", "x"], 2, "2 values required")]
+#[case::merge_no_out(&["report", "merge", "a.json", "a.json"], 2, "were not provided: --out <FILE>; see --help")]
+#[case::merge_missing(&["report", "merge", "a.json", "b", "--out", "x"], 2, "b: read: No such file or directory")]
+#[case::merge_other(&["report", "merge", "a.json", "empty", "--out", "x"], 2, "empty: not a report: ")]
+#[case::merge_schema(
+    &["report", "merge", "a.json", "schema.json", "--out", "x"],
+    2,
+    "schema.json: report of schema 99, this program reads 1"
+)]
+#[case::merge_suite(
+    &["report", "merge", "a.json", "suite.json", "--out", "x"],
+    2,
+    "suite.json: is of touchstone 9.9.9 with"
+)]
+#[case::merge_conflict(
+    &["report", "merge", "a.json", "conflict.json", "--out", "x"],
+    2,
+    "conflict.json: absent/"
+)]
+#[case::merge_out(&["report", "merge", "a.json", "a.json", "--out", "empty/x"], 2, "empty/x: create its folder: ")]
+#[case::report_nothing(&["report"], 2, "were not provided: <FILE>; see --help")]
 fn wrong_use_is_one_line(#[case] arguments: &[&str], #[case] want: i32, #[case] part: &str) {
     let folder = inputs();
     let output = touchstone(folder.path(), arguments);
@@ -57,6 +78,68 @@ fn recording_agrees_with_its_subject_and_shows_the_bug_of_another() {
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
 }
 
+#[test]
+fn parts_of_a_run_merge_and_render_in_all_forms() {
+    let folder = inputs();
+    let mut merge = vec!["report", "merge"];
+    let names = ["1.json", "2.json", "3.json"];
+    for (part, name) in ["1/3", "2/3", "3/3"].into_iter().zip(names) {
+        let run = [
+            "run",
+            "--subject",
+            "null",
+            "--no-expectations",
+            "--partition",
+            part,
+            "--report",
+            name,
+        ];
+        touchstone(folder.path(), &run);
+        merge.push(name);
+    }
+    merge.extend(["--out", "all.json"]);
+    let output = touchstone(folder.path(), &merge);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let whole = [
+        "run",
+        "--subject",
+        "null",
+        "--no-expectations",
+        "--report",
+        "whole.json",
+    ];
+    let whole = stdout(&touchstone(folder.path(), &whole));
+    let totals = whole.lines().last().expect("a last line");
+    assert!(
+        stdout(&output).trim_end().ends_with(totals),
+        "{}{totals}",
+        stdout(&output)
+    );
+    for format in ["md", "html", "junit", "tap", "matrix", "summary"] {
+        let output = touchstone(folder.path(), &["report", "all.json", "--format", format]);
+        assert_eq!(output.status.code(), Some(0), "{format}: {}", stderr(&output));
+        assert!(stdout(&output).contains("absent/"), "{format}");
+    }
+}
+
+/// A report of the machine that does nothing.
+fn report_of_null(folder: &Path, filter: &str) -> String {
+    let file = folder.join("a.json");
+    let name = file.display().to_string();
+    let run = [
+        "run",
+        "--subject",
+        "null",
+        "--no-expectations",
+        "--filter",
+        filter,
+        "--report",
+        &name,
+    ];
+    touchstone(folder, &run);
+    std::fs::read_to_string(&file).expect("a report")
+}
+
 /// A folder with inputs of all kinds.
 fn inputs() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -75,6 +158,14 @@ fn inputs() -> TempDir {
         "# profile: microvm-2019\nrecord x\nconfig needs=wings\ninb 0x71 -> 0\n",
     );
     write("mixed/a.txt", "# source: one\nrecord x\ninb 0x71 -> 0\n");
+    let report = report_of_null(folder.path(), "absent");
+    write("schema.json", &report.replacen("\"schema\": 1", "\"schema\": 99", 1));
+    let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
+    write("suite.json", &report.replacen(&version, "\"version\": \"9.9.9\"", 1));
+    write(
+        "conflict.json",
+        &report.replacen("\"verdict\": \"", "\"verdict\": \"not-", 1),
+    );
     write("mixed/b.txt", "# source: two\nrecord y\ninb 0x71 -> 0\n");
     folder
 }

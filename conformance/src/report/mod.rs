@@ -3,6 +3,7 @@
 pub mod html;
 pub mod junit;
 pub mod markdown;
+pub mod merge;
 pub mod tap;
 pub mod terminal;
 
@@ -47,6 +48,20 @@ pub struct Report {
     pub results: Vec<Entry>,
     /// What is wrong beyond single results; a run with problems has failed.
     pub problems: Vec<String>,
+    /// The runs that were merged; empty for one run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<Part>,
+}
+
+/// One of the runs behind a merged report, with what the fields of that name say of a [`Report`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are a report's")]
+pub struct Part {
+    pub command: Vec<String>,
+    pub seed: Option<u64>,
+    pub started: String,
+    pub duration_ms: u64,
+    pub host: Host,
 }
 
 /// The suite that ran.
@@ -108,6 +123,9 @@ pub struct LaneFacts {
     /// Only cases of these areas were meant for it; empty means all.
     #[serde(default)]
     pub areas: Vec<String>,
+    /// Where it ran, when that is not the report's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
 }
 
 /// One case in one lane.
@@ -253,6 +271,7 @@ impl Report {
             lanes: lanes(plan),
             results: entries,
             problems,
+            merged: Vec::new(),
         }
     }
 
@@ -340,6 +359,18 @@ impl Report {
         }
     }
 
+    /// The hosts of the lanes, each once; more than one only in a merged report.
+    pub fn hosts(&self) -> Vec<&Host> {
+        let mut hosts = Vec::new();
+        for lane in &self.lanes {
+            let host = lane.host.as_ref().unwrap_or(&self.host);
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        if hosts.is_empty() { vec![&self.host] } else { hosts }
+    }
+
     /// Cases on which subjects disagree: one passes what another fails.
     pub fn disputed(&self) -> Vec<&str> {
         let mut seen: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
@@ -362,6 +393,13 @@ impl Entry {
     /// Whether it is against expectations.
     pub fn is_unexpected(&self) -> bool {
         matches!(self.standing, StandingFacts::Unexpected(_))
+    }
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kvm = if self.kvm { "usable" } else { "absent" };
+        write!(f, "{}, {}, {} CPUs, KVM {kvm}", self.system, self.cpu, self.cpus)
     }
 }
 
@@ -457,6 +495,7 @@ fn lanes(plan: &Plan) -> Vec<LaneFacts> {
         way: lane.ways.first().map(|way| way.name.clone()).unwrap_or_default(),
         unavailable: lane.unavailable(),
         areas: lane.areas.clone(),
+        host: None,
     });
     facts.collect()
 }

@@ -52,6 +52,10 @@ pub fn summary(report: &Report) -> String {
         line(&mut out, &boot_table(&boots));
         out.push('\n');
     }
+    if let hosts @ [_, _, ..] = &report.hosts()[..] {
+        let numbered = hosts.iter().zip(1..);
+        numbered.for_each(|(host, number)| line(&mut out, &format!("host {number}: {host}")));
+    }
     line(&mut out, &totals_table(report));
     if let Some(seed) = report.seed {
         line(&mut out, &format!("order of running: --shuffle={seed}"));
