@@ -226,11 +226,7 @@ impl Recording {
     pub fn to_text(&self, prefix: &str) -> String {
         let mut text = format!("# source: {}\n# profile: {}\n", self.source, self.profile);
         for record in self.records.iter().filter(|record| record.name.starts_with(prefix)) {
-            let config = record
-                .config
-                .iter()
-                .map(|(key, value)| format!("{key}={}", quote(value)));
-            let config = config.collect::<Vec<_>>().join(" ");
+            let config = record.config_text();
             let _infallible = write!(text, "\nrecord {}\nconfig {config}\n", record.name);
             let mut steps = record.steps.as_slice();
             while let Some(first) = steps.first() {
@@ -269,6 +265,13 @@ impl Record {
             .nth(words - 1)
             .map_or(self.name.len(), |(at, _)| at);
         &self.name[..end]
+    }
+
+    /// The configuration as one line has it.
+    pub fn config_text(&self) -> String {
+        let pairs = self.config.iter();
+        let pairs = pairs.map(|(key, value)| format!("{key}={}", quote(value)));
+        pairs.collect::<Vec<_>>().join(" ")
     }
 
     /// A value of the configuration.

@@ -1,5 +1,6 @@
 //! What a run was and what came of it: one structure, written as JSON, rendered as everything else.
 
+pub mod capsule;
 pub mod html;
 pub mod junit;
 pub mod markdown;
@@ -431,7 +432,7 @@ fn entry(plan: &Plan, result: &CaseResult, run: &Circumstances<'_>) -> Entry {
         expectations.standing(result, lane)
     });
     let record = &result.record;
-    let keep = run.transcripts || result.verdict != Verdict::Pass;
+    let keep = run.transcripts || result.verdict != Verdict::Pass || matches!(standing, Standing::Unexpected(_));
     let way = if result.way.is_empty() {
         String::new()
     } else {
