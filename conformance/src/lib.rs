@@ -17,6 +17,7 @@ pub mod expectation;
 pub mod golden;
 pub mod layout;
 pub mod machine;
+pub mod mustpass;
 pub mod probe;
 pub mod program;
 pub mod record;

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::expectation::{Expectations, Standing};
+use crate::mustpass;
 use crate::runner::{CaseResult, Plan};
 use crate::subject::Subject;
 use crate::subject::date;
@@ -339,14 +340,15 @@ impl Report {
         groups.into_iter().collect()
     }
 
-    /// What a lane's results allow to be said: `conformant`, `incomplete` (a Must could not be asked, or a result is
+    /// What a lane's results allow to be said of the Musts on its profile's list ([`mustpass`]): `conformant`, `incomplete` (a Must could not be asked, or a result is
     /// missing), `not conformant`, or `partial` when cases were left out and none of the others speaks against it.
     pub fn claim(&self, lane: usize) -> &'static str {
         let results = self.results.iter().filter(|entry| entry.lane == lane).count();
         let musts = self
             .results
             .iter()
-            .filter(|entry| entry.lane == lane && entry.level == "must");
+            .filter(|entry| entry.lane == lane && entry.level == "must")
+            .filter(|entry| mustpass::counts(&self.lanes[lane].profile, &entry.case));
         let verdicts: Vec<_> = musts.map(|entry| Verdict::from_word(&entry.verdict)).collect();
         let has = |wanted: &[Verdict]| verdicts.iter().flatten().any(|verdict| wanted.contains(verdict));
         if has(&[Verdict::Fail, Verdict::Timeout, Verdict::Crash]) {
