@@ -7,11 +7,13 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use conformance::catalog;
+use conformance::expectation::{Expectations, regenerate};
 use conformance::layout::Layout;
 use conformance::machine::Depth;
+use conformance::mustpass::{self, List, Retired};
 use conformance::record;
 use conformance::recording::Recording;
-use conformance::report::{self, Report, merge};
+use conformance::report::{self, Report, capsule, merge};
 use conformance::runner::{Options, Selection};
 use conformance::subject::{Lane, Subject, Wanted};
 
@@ -50,6 +52,33 @@ pub(crate) enum ReportCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+}
+
+/// Arguments of `expectations`.
+#[derive(Args)]
+pub(crate) struct ExpectationsArguments {
+    /// A report.json of `run --report`.
+    report: PathBuf,
+    /// Name of a subject of the report.
+    #[arg(long)]
+    subject: String,
+    /// The present file; the default is golden/expectations/SUBJECT.toml above the current folder.
+    #[arg(long, value_name = "FILE")]
+    expectations: Option<PathBuf>,
+}
+
+/// Arguments of `mustpass`.
+#[derive(Args)]
+pub(crate) struct MustpassArguments {
+    /// The profile.
+    #[arg(long, value_parser = super::parse_profile)]
+    profile: &'static Layout,
+    /// Bring golden/mustpass/PROFILE.txt up to date.
+    #[arg(long)]
+    write: bool,
+    /// Fail when a listed case is gone without a line in golden/mustpass/retired.txt.
+    #[arg(long, conflicts_with = "write")]
+    check: bool,
 }
 
 /// Records a subject.
@@ -124,6 +153,103 @@ pub(crate) fn report(command: &ReportCommand) -> Result<(), End> {
         into.display(),
         merged.totals()
     ));
+    Ok(())
+}
+
+/// Prints expectations for review.
+pub(crate) fn expectations(arguments: &ExpectationsArguments) -> Result<(), End> {
+    let usage = |problem: String| End::new(End::USAGE, problem);
+    let report = read_report(&arguments.report)?;
+    let file = match &arguments.expectations {
+        Some(file) => Some(file.clone()),
+        None => super::find_above(&format!("golden/expectations/{}.toml", arguments.subject)),
+    };
+    let (present, text) = match &file {
+        Some(file) => {
+            let read = |error| usage(format!("{}: read: {error}", file.display()));
+            let text = fs::read_to_string(file).map_err(read)?;
+            let place = file.display().to_string();
+            let present = Expectations::parse(&place, &text).map_err(|error| usage(error.to_string()))?;
+            (present, text)
+        }
+        None => (Expectations::default(), String::new()),
+    };
+    let text = regenerate::regenerate(&report, &arguments.subject, &present, &text).map_err(usage)?;
+    out(&text);
+    Ok(())
+}
+
+/// Shows, writes or checks a profile's list.
+pub(crate) fn mustpass(arguments: &MustpassArguments) -> Result<(), End> {
+    let usage = |problem: String| End::new(End::USAGE, problem);
+    let layout = arguments.profile;
+    let current = mustpass::current(layout);
+    if !arguments.write && !arguments.check {
+        current.iter().for_each(|id| out(id));
+        return Ok(());
+    }
+    let name = "golden/mustpass/retired.txt";
+    let retired = super::find_above(name).ok_or_else(|| {
+        usage(format!(
+            "{name}: not found from here upwards; run in the project's folder"
+        ))
+    })?;
+    let file = retired.with_file_name(format!("{}.txt", layout.profile));
+    let read = |file: &Path| {
+        let text = fs::read_to_string(file);
+        text.map_err(|error| usage(format!("{}: read: {error}", file.display())))
+    };
+    let retired = Retired::parse(&retired.display().to_string(), &read(&retired)?).map_err(usage)?;
+    let listed = if file.is_file() || arguments.check {
+        mustpass::parse(&file.display().to_string(), &read(&file)?).map_err(usage)?
+    } else {
+        List::new()
+    };
+    let difference = mustpass::compare(layout, &listed, &retired);
+    if !difference.vanished.is_empty() {
+        let vanished = difference.vanished.join(", ");
+        let text = format!("{}: gone without a line in {name}: {vanished}", file.display());
+        return Err(End::new(End::UNEXPECTED, text));
+    }
+    let (retired, new) = (difference.retired.len(), difference.new.len());
+    if arguments.write {
+        let write = |error| usage(format!("{}: write: {error}", file.display()));
+        fs::write(&file, mustpass::to_text(layout, &current)).map_err(write)?;
+        out(&format!(
+            "{}: {} ids, {new} of them new, {retired} retired",
+            file.display(),
+            current.len()
+        ));
+        return Ok(());
+    }
+    out(&format!("{}: {} ids", file.display(), listed.len()));
+    for id in &difference.new {
+        out(&format!("not listed yet: {id}"));
+    }
+    for id in &difference.retired {
+        out(&format!("retired, and still listed: {id}"));
+    }
+    Ok(())
+}
+
+/// A run that is allowed fewer skips than it has.
+pub(crate) fn too_many_skips(report: &Report, allowed: Option<usize>) -> Option<String> {
+    let skipped = report.totals().skipped;
+    let allowed = allowed.filter(|allowed| *allowed < skipped)?;
+    Some(format!("{skipped} results are skipped, --max-skips allows {allowed}"))
+}
+
+/// Writes the capsules of a run.
+pub(crate) fn write_capsules(folder: &Path, report: &Report) -> Result<(), End> {
+    let (written, left_out) = capsule::write(folder, report).map_err(|problem| End::new(End::USAGE, problem))?;
+    if written != 0 {
+        let more = if left_out == 0 {
+            String::new()
+        } else {
+            format!(", {left_out} more are left out")
+        };
+        super::complain(&format!("{}: {written} capsules{more}", folder.display()));
+    }
     Ok(())
 }
 

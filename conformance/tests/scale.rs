@@ -37,6 +37,36 @@ use tempfile::TempDir;
     "conflict.json: absent/"
 )]
 #[case::merge_out(&["report", "merge", "a.json", "a.json", "--out", "empty/x"], 2, "empty/x: create its folder: ")]
+#[case::skips(&["run", "--max-skips", "many"], 2, "invalid value 'many' for '--max-skips <N>'")]
+#[case::capsules_full(
+    &["run", "--subject", "null", "--filter", "absent", "--capsules", "mixed"],
+    2,
+    "--capsules mixed: is not empty"
+)]
+#[case::capsules_file(
+    &["run", "--subject", "null", "--filter", "absent", "--capsules", "empty"],
+    2,
+    "--capsules empty: create: "
+)]
+#[case::explain_report(&["explain", "absent/nothing/here", "--report", "empty"], 4, "no case matches")]
+#[case::expectations_none(&["expectations", "a.json"], 2, "were not provided: --subject <SUBJECT>; see --help")]
+#[case::expectations_report(&["expectations", "empty", "--subject", "null"], 2, "empty: not a report: ")]
+#[case::expectations_subject(
+    &["expectations", "a.json", "--subject", "mine"],
+    2,
+    "--subject mine: the report has no such subject; it has null"
+)]
+#[case::expectations_file(
+    &["expectations", "a.json", "--subject", "null", "--expectations", "nowhere"],
+    2,
+    "nowhere: read: "
+)]
+#[case::mustpass_profile(&["mustpass", "--profile", "pc"], 2, "choose from microvm-2019")]
+#[case::mustpass_place(
+    &["mustpass", "--profile", "qemu-7.2", "--check"],
+    2,
+    "golden/mustpass/retired.txt: not found from here upwards"
+)]
 #[case::report_nothing(&["report"], 2, "were not provided: <FILE>; see --help")]
 fn wrong_use_is_one_line(#[case] arguments: &[&str], #[case] want: i32, #[case] part: &str) {
     let folder = inputs();
@@ -120,6 +150,135 @@ fn parts_of_a_run_merge_and_render_in_all_forms() {
         assert_eq!(output.status.code(), Some(0), "{format}: {}", stderr(&output));
         assert!(stdout(&output).contains("absent/"), "{format}");
     }
+}
+
+#[test]
+fn more_skips_than_allowed_fail_the_run() {
+    let folder = inputs();
+    let run = [
+        "run",
+        "--depth",
+        "bus",
+        "--profile",
+        "rust-vmm",
+        "--filter",
+        "rtc",
+        "--max-skips",
+    ];
+    let output = touchstone(folder.path(), &[&run[..], &["10000"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let output = touchstone(folder.path(), &[&run[..], &["0"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains(" results are skipped, --max-skips allows 0"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn capsule_of_a_failure_replays_and_is_explained() {
+    let folder = inputs();
+    let id = "rtc/register-d/valid";
+    let run = ["run", "--subject", "null", "--no-expectations", "--filter", id];
+    let files = ["--capsules", "capsules", "--report", "null.json"];
+    let output = touchstone(folder.path(), &[&run[..], &files[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let name = format!("null-bus-microvm-2019--{}", id.replace('/', "-"));
+    let capsule = folder.path().join("capsules").join(name);
+    for file in ["case.json", "program.txt", "post-mortem.txt", "replay.txt"] {
+        assert!(capsule.join(file).is_file(), "{file}");
+    }
+    let replay = |subject| touchstone(&capsule, &["replay", "program.txt", "--subject", subject]);
+    assert_eq!(replay("null").status.code(), Some(0), "{}", stdout(&replay("null")));
+    assert_eq!(
+        replay("reference").status.code(),
+        Some(1),
+        "{}",
+        stdout(&replay("reference"))
+    );
+    let explained = touchstone(folder.path(), &["explain", id, "--report", "null.json"]);
+    let text = stdout(&explained);
+    assert!(text.contains("  fail  null/bus/microvm-2019, unexpected: "), "{text}");
+    let other = touchstone(
+        folder.path(),
+        &["explain", "absent/memory/drops-writes", "--report", "null.json"],
+    );
+    assert!(
+        stdout(&other).ends_with("none: the case did not run\n"),
+        "{}",
+        stdout(&other)
+    );
+}
+
+#[test]
+fn expectations_of_a_report_are_refused_until_reasons_are_written() {
+    let folder = inputs();
+    let print = ["expectations", "a.json", "--subject", "null"];
+    let output = touchstone(folder.path(), &print);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("reason = \"\""), "{text}");
+    let file = folder.path().join("null.toml");
+    let run = [
+        "run",
+        "--subject",
+        "null",
+        "--filter",
+        "absent",
+        "--expectations",
+        "null.toml",
+    ];
+    std::fs::write(&file, &text).expect("written");
+    assert_end(
+        &touchstone(folder.path(), &run),
+        2,
+        "reason is empty; say why this is so",
+    );
+    std::fs::write(&file, text.replace("reason = \"\"", "reason = \"It does nothing.\"")).expect("written");
+    let output = touchstone(folder.path(), &run);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+}
+
+#[test]
+fn lists_of_must_cases_are_checked_and_written() {
+    let folder = inputs();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/mustpass");
+    let own = folder.path().join("golden/mustpass");
+    std::fs::create_dir_all(&own).expect("a folder");
+    for file in ["retired.txt", "qemu-7.2.txt"] {
+        std::fs::copy(golden.join(file), own.join(file)).expect("copied");
+    }
+    let mustpass = |word| touchstone(folder.path(), &["mustpass", "--profile", "qemu-7.2", word]);
+    assert_eq!(
+        mustpass("--check").status.code(),
+        Some(0),
+        "{}",
+        stderr(&mustpass("--check"))
+    );
+    let list = own.join("qemu-7.2.txt");
+    let text = std::fs::read_to_string(&list).expect("a list");
+    std::fs::write(&list, format!("{text}old/thing/behaviour\n")).expect("written");
+    let gone = "gone without a line in golden/mustpass/retired.txt: old/thing/behaviour";
+    assert_end(&mustpass("--check"), 1, gone);
+    assert_end(&mustpass("--write"), 1, gone);
+    let retired = std::fs::read_to_string(own.join("retired.txt")).expect("a list");
+    let line = "old/thing/behaviour - # It asked for nothing.\n";
+    std::fs::write(own.join("retired.txt"), format!("{retired}{line}")).expect("written");
+    assert_eq!(
+        mustpass("--check").status.code(),
+        Some(0),
+        "{}",
+        stderr(&mustpass("--check"))
+    );
+    assert_eq!(
+        mustpass("--write").status.code(),
+        Some(0),
+        "{}",
+        stderr(&mustpass("--write"))
+    );
+    let written = std::fs::read_to_string(&list).expect("a list");
+    assert!(!written.contains("old/thing/behaviour"), "{written}");
 }
 
 /// A report of the machine that does nothing.

@@ -78,6 +78,31 @@ pub fn matrix(report: &Report) -> String {
     table.to_string()
 }
 
+/// The results of one case in all lanes, unmet ones in full.
+pub fn results_of(report: &Report, case: &str) -> String {
+    let mut out = String::new();
+    line(&mut out, &format!("\nresults of {}:", report.started));
+    let mut any = false;
+    for entry in report.results.iter().filter(|entry| entry.case == case) {
+        any = true;
+        let lane = &report.lanes[entry.lane].title;
+        let standing = match &entry.standing {
+            StandingFacts::Expected => String::new(),
+            StandingFacts::Known(why) => format!(", known: {why}"),
+            StandingFacts::Unexpected(why) => format!(", unexpected: {why}"),
+        };
+        line(&mut out, &format!("  {}  {lane}{standing}", entry.verdict));
+        mismatches(&mut out, entry);
+        for text in entry.reason.iter().chain(&entry.notes) {
+            line(&mut out, &format!("    {text}"));
+        }
+    }
+    if !any {
+        line(&mut out, "  none: the case did not run");
+    }
+    out
+}
+
 /// One lane's boot.
 pub(super) struct Boot<'a> {
     pub(super) lane: &'a str,
@@ -156,13 +181,7 @@ pub(super) fn count(report: &Report, lane: usize, verdict: Verdict) -> usize {
     here.filter(|entry| entry.verdict == verdict.word()).count()
 }
 
-fn details(out: &mut String, report: &Report, entry: &Entry) {
-    let lane = &report.lanes[entry.lane].title;
-    line(
-        out,
-        &format!("{}: {} on {lane}", entry.verdict.to_uppercase(), entry.case),
-    );
-    line(out, &format!("    {} [{}]", entry.title, entry.level));
+fn mismatches(out: &mut String, entry: &Entry) {
     for mismatch in entry.mismatches.iter().take(MISMATCHES_SHOWN_MAX) {
         let point = mismatch
             .point
@@ -175,6 +194,16 @@ fn details(out: &mut String, report: &Report, entry: &Entry) {
         let rest = entry.mismatches.len() - MISMATCHES_SHOWN_MAX;
         line(out, &format!("    ... and {rest} more checks that do not hold"));
     }
+}
+
+fn details(out: &mut String, report: &Report, entry: &Entry) {
+    let lane = &report.lanes[entry.lane].title;
+    line(
+        out,
+        &format!("{}: {} on {lane}", entry.verdict.to_uppercase(), entry.case),
+    );
+    line(out, &format!("    {} [{}]", entry.title, entry.level));
+    mismatches(out, entry);
     if let Some(reason) = &entry.reason {
         line(out, &format!("    {reason}"));
     }
