@@ -135,7 +135,9 @@ impl<'a> Join<'a> {
         }
         own.facts.planned += lane.planned;
         own.is_complete |= report.complete;
-        own.facts.unavailable = own.facts.unavailable.take().and(lane.unavailable.clone());
+        if lane.unavailable.is_none() {
+            own.facts.unavailable = None;
+        }
         Ok(number)
     }
 
