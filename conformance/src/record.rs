@@ -518,7 +518,9 @@ mod tests {
             [
                 "poll readw 0x6002 0x1 -> 1",
                 "readl 0xc0000e60 -> 0",
-                "readl 0xc0000e60 -> 1"
+                "readl 0xc0000e60 -> 1",
+                "poll readw 0x6002 0x203 -> 203",
+                "read 0x6000 0x3 -> 010203"
             ]
         );
     }
