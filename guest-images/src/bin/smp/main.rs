@@ -211,18 +211,20 @@ fn cpu_of(id: u32) -> Option<&'static Cpu> {
     others().iter().find(|cpu| cpu.id.load(SeqCst) == id)
 }
 
-/// Waits until `condition` holds; whether it came to that.
+/// Waits until `condition` holds, as long as there is patience left; whether it came to that.
 fn until(mut condition: impl FnMut() -> bool) -> bool {
+    let budget = PATIENCE.load(SeqCst).max(IMPATIENT_TICKS);
     let begin = tsc();
     for _ in 0..LOOKS_MAX {
         if condition() {
             return true;
         }
-        if WAIT_TICKS < tsc().wrapping_sub(begin) {
+        if budget < tsc().wrapping_sub(begin) {
             break;
         }
         cpu::relax();
     }
+    PATIENCE.store(PATIENCE.load(SeqCst).saturating_sub(budget), SeqCst);
     condition()
 }
 
@@ -514,7 +516,10 @@ fn atomic(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     }
     let done = until(|| DONE.load(SeqCst) == machine.others_count());
     let (sum, wanted) = (SUM.load(SeqCst), COUNTS * (machine.others_count() + 1));
-    report.expect(done && sum == wanted, format_args!("sum={sum} wanted={wanted}"));
+    report.expect(
+        done && sum == wanted,
+        format_args!("sum={sum} wanted={wanted} done={done}"),
+    );
     Ok(())
 }
 
@@ -548,6 +553,10 @@ fn init(report: &mut Report, machine: &Machine<'_>) -> Outcome {
         report.wrong(format_args!("no CPU to stop"));
         return Ok(());
     };
+    // A CPU that answers has seen every start-up message sent to it so far. One that a busy host has not shown it yet
+    // would start it right behind the INIT.
+    let answered = order(machine, NOTHING);
+    report.expect(answered, format_args!("done={}", DONE.load(SeqCst)));
     let (taken, nmis) = (cpu.taken[0].load(SeqCst), cpu.nmis.load(SeqCst));
     lapic::send(id, command::INIT | command::ASSERT);
     pause();
@@ -570,7 +579,11 @@ fn init(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     });
     report.expect(
         came && cpu_of(id).is_some(),
-        format_args!("id={id} does not start again"),
+        format_args!(
+            "id={id} does not start again: arrived={} starts={}",
+            ARRIVED.load(SeqCst),
+            start::count()
+        ),
     );
     Ok(())
 }
@@ -677,6 +690,7 @@ static SUM: AtomicU32 = AtomicU32::new(0);
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static BOOT_ID: AtomicU32 = AtomicU32::new(0);
 
+const NOTHING: u32 = 0;
 const COUNT: u32 = 1;
 const LOOK: u32 = 2;
 const ANSWER: u32 = 3;
@@ -699,8 +713,12 @@ const IPI: u8 = 0x50;
 /// Vector that brings a command.
 const WAKE: u8 = 0x80;
 
-/// One to two seconds on a CPU of our days.
-const WAIT_TICKS: u64 = 1 << 32;
+/// How much waiting in vain one run may cost: some seconds on a CPU of our days, because a CPU may have to wait for a
+/// busy host that long.
+static PATIENCE: AtomicU64 = AtomicU64::new(1 << 34);
+
+/// How long each wait takes when that is used up.
+const IMPATIENT_TICKS: u64 = 1 << 28;
 
 /// Some hundred microseconds.
 const QUIET_TICKS: u64 = 1 << 20;
