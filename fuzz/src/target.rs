@@ -1,7 +1,12 @@
 //! What a target is: a machine, the addresses its programs use, and the states it must reach.
 
+use std::ops::Range;
+
 use conformance::case;
+use conformance::program::Action;
 use vmm::board::config::{Config, OnOffAuto};
+use vmm::board::profile::MICROVM_2019;
+use vmm::machine::Machine;
 
 use crate::canary::{Canary, Watch};
 use crate::execution::Guard;
@@ -100,6 +105,26 @@ pub fn small(config: Config) -> Config {
         ..config
     }
 }
+
+/// The machine of a register target: nothing but what it is about, and RAM for nothing.
+pub fn registers() -> Config {
+    Config {
+        rtc_start_seconds: START_SECONDS,
+        ram_bytes: REGISTERS_RAM_BYTES,
+        ..small(Config::new(&MICROVM_2019))
+    }
+}
+
+/// No DMA.
+pub fn no_guard(_machine: &Machine, _action: &Action) -> Option<Vec<Range<u64>>> {
+    None
+}
+
+/// RAM of a register target: no program has any use for it.
+const REGISTERS_RAM_BYTES: u64 = 64 << 10;
+
+/// 2020-02-28T23:59:50, as the cases of the suite have it: a leap day's eve.
+const START_SECONDS: i64 = 1_582_934_390;
 
 /// RAM of every target's machine: what the cases' addresses and [`SCRATCH`] need, and no more.
 pub const RAM_BYTES: u64 = 5 << 20;
