@@ -39,7 +39,7 @@ pub fn executions_per_second(target: &Target, accesses: usize, budget: Duration)
 fn input(target: &Target, accesses: usize, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut program = Program {
-        setup: random.byte() % target.setups.len() as u8,
+        setup: target.setup_of_byte(random.byte()),
         actions: Vec::new(),
     };
     while program.actions.len() < accesses {

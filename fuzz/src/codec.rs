@@ -31,7 +31,7 @@ pub struct Inexpressible {
 /// Reads an input; every input is a program of at most [`ACTIONS_MAX`] actions.
 pub fn decode(target: &Target, input: &[u8]) -> Program {
     let mut input = Input(Unstructured::new(input));
-    let setup = input.byte() % target.setups.len() as u8;
+    let setup = target.setup_of_byte(input.byte());
     let mut actions = Vec::new();
     while !input.0.is_empty() && actions.len() < ACTIONS_MAX {
         actions.push(action(target, &mut input));

@@ -20,6 +20,8 @@ pub struct Target {
     pub title: &'static str,
     /// The machines a program may ask for, 1..=256 of them.
     pub setups: &'static [Setup],
+    /// How many of them, from the last on, are so costly that few inputs shall have them; not all.
+    pub setups_rare: u8,
     /// Where port accesses mostly go, at most [`WINDOWS_MAX`].
     pub ports: &'static [Window],
     /// Where memory accesses mostly go, at most [`WINDOWS_MAX`].
@@ -70,6 +72,16 @@ pub enum Record {
 }
 
 impl Target {
+    /// The set-up that an input's first byte asks for.
+    pub fn setup_of_byte(&self, byte: u8) -> u8 {
+        let count = self.setups.len() as u8;
+        if byte < count {
+            byte
+        } else {
+            byte % (count - self.setups_rare)
+        }
+    }
+
     /// The number of a set-up.
     pub fn setup(&self, name: &str) -> Option<u8> {
         self.setups

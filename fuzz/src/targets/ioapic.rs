@@ -22,6 +22,7 @@ pub static IOAPIC: Target = Target {
             ..registers()
         },
     }],
+    setups_rare: 0,
     // The sources.
     ports: &[
         Window {

@@ -32,6 +32,7 @@ pub static MACHINE: Target = Target {
             config: || config(true),
         },
     ],
+    setups_rare: 0,
     ports: &[
         ports(0x70, 2),
         ports(0x40, 4),

@@ -24,6 +24,7 @@ pub static PIC: Target = Target {
             ..registers()
         },
     }],
+    setups_rare: 0,
     ports: &[
         ports(0x20, 2),
         ports(0xa0, 2),

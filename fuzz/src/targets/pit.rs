@@ -21,6 +21,7 @@ pub static PIT: Target = Target {
             ..registers()
         },
     }],
+    setups_rare: 0,
     ports: &[Window {
         base: 0x40,
         unit_bytes: 1,

@@ -21,6 +21,7 @@ pub static RTC: Target = Target {
             ..registers()
         },
     }],
+    setups_rare: 0,
     ports: &[Window {
         base: 0x70,
         unit_bytes: 1,

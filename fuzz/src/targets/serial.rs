@@ -21,6 +21,7 @@ pub static SERIAL: Target = Target {
             ..registers()
         },
     }],
+    setups_rare: 0,
     ports: &[Window {
         base: 0x3f8,
         unit_bytes: 1,

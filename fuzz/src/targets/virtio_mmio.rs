@@ -32,6 +32,7 @@ pub static VIRTIO_MMIO: Target = Target {
             config: || config(false),
         },
     ],
+    setups_rare: 0,
     ports: &[],
     memory: &[
         // Registers of the two devices, then anything in any slot.

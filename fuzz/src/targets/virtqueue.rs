@@ -63,6 +63,7 @@ pub static VIRTQUEUE: Target = Target {
             config: || config(false, network()),
         },
     ],
+    setups_rare: 0,
     ports: &[],
     memory: &[
         Window {
