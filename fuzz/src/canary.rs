@@ -36,6 +36,16 @@ pub struct Tally {
     pub reached: BTreeMap<&'static str, u64>,
 }
 
+/// A [`Watch`] that needs to see nothing before an action.
+pub struct Look(pub fn(&Machine, &Action, &Answer, &mut dyn FnMut(&'static str)));
+
+impl Canary {
+    /// A state and the sentence about it.
+    pub const fn new(name: &'static str, meaning: &'static str) -> Canary {
+        Canary { name, meaning }
+    }
+}
+
 impl Tally {
     /// Nothing run, nothing reached.
     pub fn new(target: &Target) -> Tally {
@@ -78,6 +88,14 @@ pub fn reached(target: &Target, program: &Program) -> BTreeMap<&'static str, usi
     // A finding ends the program; what it reached before counts.
     let _ended = execution::run(target, program, &mut watched);
     watched.reached
+}
+
+impl Watch for Look {
+    fn before(&mut self, _machine: &Machine, _action: &Action) {}
+
+    fn after(&mut self, machine: &Machine, action: &Action, answer: &Answer, reached: &mut dyn FnMut(&'static str)) {
+        (self.0)(machine, action, answer, reached);
+    }
 }
 
 struct Watched {

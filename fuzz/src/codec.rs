@@ -31,7 +31,7 @@ pub struct Inexpressible {
 /// Reads an input; every input is a program of at most [`ACTIONS_MAX`] actions.
 pub fn decode(target: &Target, input: &[u8]) -> Program {
     let mut input = Input(Unstructured::new(input));
-    let setup = input.byte() % target.setups.len() as u8;
+    let setup = target.setup_of_byte(input.byte());
     let mut actions = Vec::new();
     while !input.0.is_empty() && actions.len() < ACTIONS_MAX {
         actions.push(action(target, &mut input));
@@ -108,7 +108,7 @@ enum Operation {
 fn action(target: &Target, input: &mut Input<'_>) -> Action {
     let byte = input.byte();
     let form = byte >> FORM_SHIFT;
-    match OPERATIONS[usize::from(byte & OPERATION_MASK)] {
+    match operations(target)[usize::from(byte & OPERATION_MASK)] {
         Operation::PortRead(width) => Action::PortRead {
             port: port(target, form, input),
             width,
@@ -231,30 +231,44 @@ fn record(record: Record, input: &mut Input<'_>) -> Vec<u8> {
 fn encode_action(target: &Target, action: &Action, out: &mut Vec<u8>) -> Result<(), String> {
     match action {
         Action::PortRead { port, width } => {
-            encode_address(target.ports, Operation::PortRead(*width), u64::from(*port), 2, out)?;
+            encode_address(
+                target,
+                target.ports,
+                Operation::PortRead(*width),
+                u64::from(*port),
+                2,
+                out,
+            )?;
         }
         Action::PortWrite { port, width, value } => {
-            encode_address(target.ports, Operation::PortWrite(*width), u64::from(*port), 2, out)?;
+            encode_address(
+                target,
+                target.ports,
+                Operation::PortWrite(*width),
+                u64::from(*port),
+                2,
+                out,
+            )?;
             encode_value(u64::from(*value), *width, out)?;
         }
-        Action::Load { gpa, width } => encode_address(target.memory, Operation::Load(*width), *gpa, 8, out)?,
+        Action::Load { gpa, width } => encode_address(target, target.memory, Operation::Load(*width), *gpa, 8, out)?,
         Action::Store { gpa, width, value } => {
-            encode_address(target.memory, Operation::Store(*width), *gpa, 8, out)?;
+            encode_address(target, target.memory, Operation::Store(*width), *gpa, 8, out)?;
             encode_value(*value, *width, out)?;
         }
         Action::WriteMemory { gpa, bytes } => {
             if let Some(short) = encode_record(target.record, bytes) {
-                encode_address(target.memory, Operation::Record, *gpa, 8, out)?;
+                encode_address(target, target.memory, Operation::Record, *gpa, 8, out)?;
                 out.extend(short);
             } else {
-                encode_address(target.memory, Operation::Write, *gpa, 8, out)?;
+                encode_address(target, target.memory, Operation::Write, *gpa, 8, out)?;
                 let length = within("bytes", bytes.len() as u64, 1, DATA_LENGTH_MAX as u64)?;
                 out.extend((length as u16 - 1).to_le_bytes());
                 out.extend(bytes);
             }
         }
         Action::ReadMemory { gpa, length_bytes } => {
-            encode_address(target.memory, Operation::Read, *gpa, 8, out)?;
+            encode_address(target, target.memory, Operation::Read, *gpa, 8, out)?;
             let length = within("bytes", u64::from(*length_bytes), 1, 1 << 16)?;
             out.extend(((length - 1) as u16).to_le_bytes());
         }
@@ -263,7 +277,7 @@ fn encode_action(target: &Target, action: &Action, out: &mut Vec<u8>) -> Result<
             length_bytes,
             byte,
         } => {
-            encode_address(target.memory, Operation::Fill, *gpa, 8, out)?;
+            encode_address(target, target.memory, Operation::Fill, *gpa, 8, out)?;
             let length = within("bytes", u64::from(*length_bytes), 0, u64::from(u16::MAX))?;
             out.extend((length as u16).to_le_bytes());
             out.push(*byte);
@@ -272,28 +286,29 @@ fn encode_action(target: &Target, action: &Action, out: &mut Vec<u8>) -> Result<
             within("nanoseconds", *by_ns, 1, u64::MAX)?;
             match u32::try_from(*by_ns) {
                 Ok(short) => {
-                    out.push(operation_byte(Operation::Advance, 0)?);
+                    out.push(operation_byte(target, Operation::Advance, 0)?);
                     out.extend(short.to_le_bytes());
                 }
                 Err(_) => {
-                    out.push(operation_byte(Operation::Advance, FORM_ABSOLUTE)?);
+                    out.push(operation_byte(target, Operation::Advance, FORM_ABSOLUTE)?);
                     out.extend(by_ns.to_le_bytes());
                 }
             }
         }
         Action::SerialInput { bytes } => {
-            out.push(operation_byte(Operation::SerialInput, 0)?);
+            out.push(operation_byte(target, Operation::SerialInput, 0)?);
             let length = within("bytes", bytes.len() as u64, 1, 1 << 8)?;
             out.push((length - 1) as u8);
             out.extend(bytes);
         }
-        Action::Reset => out.push(operation_byte(Operation::Reset, 0)?),
+        Action::Reset => out.push(operation_byte(target, Operation::Reset, 0)?),
     }
     Ok(())
 }
 
 /// The operation byte and the address, in the first window that has it.
 fn encode_address(
+    target: &Target,
     windows: &[Window],
     operation: Operation,
     address: u64,
@@ -306,11 +321,11 @@ fn encode_address(
         .enumerate()
         .find_map(|(form, window)| Some((form, window, window.number(address)?)));
     let Some((form, window, number)) = place else {
-        out.push(operation_byte(operation, FORM_ABSOLUTE)?);
+        out.push(operation_byte(target, operation, FORM_ABSOLUTE)?);
         out.extend(&address.to_le_bytes()[..absolute_bytes]);
         return Ok(());
     };
-    out.push(operation_byte(operation, form as u8)?);
+    out.push(operation_byte(target, operation, form as u8)?);
     let number_bytes = if window.count <= 0x100 { 1 } else { 2 };
     out.extend(&number.to_le_bytes()[..number_bytes]);
     Ok(())
@@ -367,9 +382,9 @@ fn encode_record(record: Record, bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The byte of an operation that has one in this form.
-fn operation_byte(operation: Operation, form: u8) -> Result<u8, String> {
-    let index = OPERATIONS.iter().position(|other| *other == operation);
-    let index = index.ok_or("no single access is that wide there")?;
+fn operation_byte(target: &Target, operation: Operation, form: u8) -> Result<u8, String> {
+    let index = operations(target).iter().position(|other| *other == operation);
+    let index = index.ok_or("the target has no such action")?;
     Ok(index as u8 | form << FORM_SHIFT)
 }
 
@@ -399,6 +414,15 @@ const VALUE_SMALL: u8 = 0;
 const VALUE_FULL: u8 = 1;
 const VALUE_SCRATCH: u8 = 2;
 const VALUE_SCRATCH_SWAPPED: u8 = 3;
+
+/// A target that names no memory is about ports alone.
+fn operations(target: &Target) -> &'static [Operation; 32] {
+    if target.memory.is_empty() {
+        &PORT_OPERATIONS
+    } else {
+        &OPERATIONS
+    }
+}
 
 /// What operation bytes mean; what devices mostly get stands here more than once.
 const OPERATIONS: [Operation; 32] = [
@@ -435,6 +459,24 @@ const OPERATIONS: [Operation; 32] = [
     Operation::Record,
     Operation::Advance,
 ];
+
+/// The same for targets of ports: bytes mostly, and time.
+const PORT_OPERATIONS: [Operation; 32] = {
+    let mut operations = [Operation::PortWrite(Width::Byte); 32];
+    let mut index = 0;
+    while index < 10 {
+        operations[index] = Operation::PortRead(Width::Byte);
+        index += 1;
+    }
+    operations[25] = Operation::PortRead(Width::Word);
+    operations[26] = Operation::PortRead(Width::Dword);
+    operations[27] = Operation::PortWrite(Width::Word);
+    operations[28] = Operation::PortWrite(Width::Dword);
+    operations[29] = Operation::Advance;
+    operations[30] = Operation::SerialInput;
+    operations[31] = Operation::Reset;
+    operations
+};
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //!
 //! Always checked: nothing panics, a read answers within its width, time moves when it is told to, and a reset brings
 //! every interrupt line to its level at power-on. Of one input in [`DEEP_EVERY`], chosen by its bytes, also: the same
-//! program gives the same answers twice, a reset brings the devices to their state at power-on, and DMA writes nothing
-//! but what the guest's own descriptors allow. A program that takes too long is libFuzzer's to find (`-timeout`).
+//! program gives the same answers twice, and when each step of time is made in two; a reset forgets all the guest did
+//! but what the clock keeps; and DMA writes nothing but what the guest's own descriptors allow. A program that takes too long is libFuzzer's to find (`-timeout`).
 
 use std::fmt;
 use std::ops::Range;
@@ -89,6 +89,9 @@ pub enum Finding {
         /// At power-on.
         want: String,
     },
+    /// Time in one step and time in two are not the same.
+    #[error("the program gave other answers when each step of time was made in two halves")]
+    Split,
     /// Two runs differ.
     #[error("the same program gave other answers the second time")]
     Differs,
@@ -134,22 +137,13 @@ pub fn check_program(target: &Target, program: &Program, deep: bool) -> Result<(
     if first.digest != second.digest {
         return Err(Finding::Differs);
     }
-    let fresh = power_on(target, program);
-    let states = first.machine.inspect();
-    let wants = fresh.inspect();
-    let ours = |name: &str| name.starts_with("virtio_mmio.") || name.starts_with("fw_cfg.");
-    let mut wants = wants.values().filter(|(name, _)| ours(name));
-    for (name, got) in states.values().filter(|(name, _)| ours(name)) {
-        let want = wants.next().unwrap_or_default();
-        if (name, got) != want {
-            return Err(Finding::Reset {
-                name: name.to_owned(),
-                got: got.to_owned(),
-                want: format!("{} = {}", want.0, want.1),
-            });
+    if first.arrived {
+        let split = run_in_steps(target, program, &mut Nobody, Steps::Halves)?;
+        if first.digest != split.digest {
+            return Err(Finding::Split);
         }
     }
-    Ok(())
+    check_reset(target, program, &first.machine)
 }
 
 /// What is left after a run: the machine after a reset, and all answers in one number.
@@ -158,6 +152,8 @@ pub struct Ended {
     pub machine: Machine,
     /// Equal for equal answers, line changes and events.
     pub digest: u64,
+    /// Whether every step of time was made to its end; see [`TICKS_MAX`].
+    pub arrived: bool,
 }
 
 /// Runs a program on a fresh machine and resets it at the end.
@@ -165,14 +161,44 @@ pub struct Ended {
 /// # Errors
 /// The first [`Finding`], the observer's included.
 pub fn run(target: &Target, program: &Program, observer: &mut dyn Observer) -> Result<Ended, Finding> {
+    run_in_steps(target, program, observer, Steps::Whole)
+}
+
+/// How a step of time is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Steps {
+    Whole,
+    Halves,
+}
+
+fn run_in_steps(
+    target: &Target,
+    program: &Program,
+    observer: &mut dyn Observer,
+    steps: Steps,
+) -> Result<Ended, Finding> {
     let mut machine = power_on(target, program);
     let levels = levels(&machine);
     machine.watch_lines();
     let mut digest = Digest(FNV_OFFSET);
+    let mut arrived = true;
     for (index, action) in program.actions.iter().enumerate() {
         let number = index + 1;
         observer.before(&machine, action);
-        let answer = perform(&mut machine, number, action)?;
+        let begin = machine.now();
+        if let (Action::Advance { by_ns: by_ns @ 2.. }, Steps::Halves) = (action, steps) {
+            advance(&mut machine, number, action, by_ns / 2)?;
+        }
+        let answer = match *action {
+            Action::Advance { by_ns } => {
+                let then = begin.saturating_add(Nanos(by_ns));
+                let left = then.0.saturating_sub(machine.now().0);
+                advance(&mut machine, number, action, left)?;
+                arrived &= machine.now() == then;
+                Answer::Done
+            }
+            _ => perform(&mut machine, number, action)?,
+        };
         digest.answer(&answer);
         digest.world(&mut machine);
         observer.after(&machine, number, action, &answer)?;
@@ -187,7 +213,48 @@ pub fn run(target: &Target, program: &Program, observer: &mut dyn Observer) -> R
     Ok(Ended {
         machine,
         digest: digest.0,
+        arrived,
     })
+}
+
+/// A reset forgets what the guest did: the machine is as one that was reset at the same time and that no guest has
+/// used. What the clock keeps is left out, its interrupt enables and flags are not.
+fn check_reset(target: &Target, program: &Program, machine: &Machine) -> Result<(), Finding> {
+    let mut unused = power_on(target, program);
+    let same_time = unused.advance_at_most(machine.now(), IDLE_TICKS_MAX);
+    unused.reset();
+    // A device whose state is an instant can be compared at the same instant only.
+    let timeless = |name: &str| name.starts_with("virtio_mmio.") || name.starts_with("fw_cfg.");
+    // Bytes that still wait on the host's side arrive after the reset.
+    let typed = program
+        .actions
+        .iter()
+        .any(|action| matches!(action, Action::SerialInput { .. }));
+    let kept = |name: &str| name.starts_with("rtc.") || typed && name.starts_with("serial.");
+    let compared = |name: &str| timeless(name) || same_time && !kept(name);
+    let (states, wants) = (machine.inspect(), unused.inspect());
+    let mut wants = wants.values().filter(|(name, _)| compared(name));
+    for (name, got) in states.values().filter(|(name, _)| compared(name)) {
+        let want = wants.next().unwrap_or_default();
+        if (name, got) != want {
+            return Err(Finding::Reset {
+                name: name.to_owned(),
+                got: got.to_owned(),
+                want: format!("{} = {}", want.0, want.1),
+            });
+        }
+    }
+    let clock = Fields::of(machine, Slot::Rtc);
+    for (name, mask) in [("register_b", RTC_ENABLES), ("register_c", u64::MAX)] {
+        if clock.number(name) & mask != 0 {
+            return Err(Finding::Reset {
+                name: format!("rtc.{name}"),
+                got: clock.text(name).to_owned(),
+                want: "without enables and flags".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A fresh machine for a program.
@@ -311,7 +378,7 @@ fn perform(machine: &mut Machine, number: usize, action: &Action) -> Result<Answ
             let bytes = vec![*byte; *length_bytes as usize];
             return Ok(whole(machine.memory().write(*gpa, &bytes)));
         }
-        Action::Advance { by_ns } => return advance(machine, number, action, *by_ns),
+        Action::Advance { by_ns } => advance(machine, number, action, *by_ns)?,
         Action::SerialInput { bytes } => {
             let taken = machine.type_on_serial(bytes);
             return Ok(if taken { Answer::Done } else { Answer::Refused });
@@ -322,7 +389,7 @@ fn perform(machine: &mut Machine, number: usize, action: &Action) -> Result<Answ
 }
 
 /// Lets time pass, [`TICKS_MAX`] ticks at most: a guest can ask for more of them than anyone wants to wait for.
-fn advance(machine: &mut Machine, number: usize, action: &Action, by_ns: u64) -> Result<Answer, Finding> {
+fn advance(machine: &mut Machine, number: usize, action: &Action, by_ns: u64) -> Result<(), Finding> {
     let begin = machine.now();
     let arrived = machine.advance_at_most(begin.saturating_add(Nanos(by_ns)), TICKS_MAX);
     let now = machine.now();
@@ -330,7 +397,7 @@ fn advance(machine: &mut Machine, number: usize, action: &Action, by_ns: u64) ->
         let action = action.clone();
         return Err(Finding::Stuck { number, action, now });
     }
-    Ok(Answer::Done)
+    Ok(())
 }
 
 fn levels(machine: &Machine) -> [bool; GSI_COUNT as usize] {
@@ -408,6 +475,34 @@ pub(crate) fn inspect(machine: &Machine, slot: Slot) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A device as names and values, for canaries: what it does not show is empty.
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    pub(crate) fn of(machine: &Machine, slot: Slot) -> Fields {
+        Fields(inspect(machine, slot))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// A number, hexadecimal with `0x` or decimal; 0 for what is none.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        let text = self.text(name);
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        number.unwrap_or_default()
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.text(name) == "true"
+    }
+}
+
 fn theirs(width: Width) -> vmm::units::Width {
     match width {
         Width::Byte => vmm::units::Width::Byte,
@@ -420,8 +515,14 @@ fn theirs(width: Width) -> vmm::units::Width {
 /// One input in so many gets the costly checks.
 pub const DEEP_EVERY: u64 = 64;
 
-/// Most ticks of one step of time.
-pub const TICKS_MAX: u32 = 256;
+/// Most ticks of an unused machine until it is as old as a used one.
+const IDLE_TICKS_MAX: u32 = 4096;
+
+/// SQWE, UIE, AIE and PIE of the clock's register B, which RESET clears. MC146818A, REGISTER B.
+const RTC_ENABLES: u64 = 0x78;
+
+/// Most ticks of one step of time: more than a second of the timer as it is at power-on.
+pub const TICKS_MAX: u32 = 64;
 
 /// Most bytes of one bulk read shown in a replay.
 const BYTES_SHOWN_MAX: usize = 64;

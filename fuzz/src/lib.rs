@@ -7,6 +7,7 @@
 //!
 //! Nothing here needs libFuzzer but the two small files in `fuzz_targets/`, which the feature `libfuzzer` turns on.
 
+pub mod bench;
 pub mod canary;
 pub mod codec;
 pub mod execution;

@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use conformance::program::Action;
+use fuzz::bench;
 use fuzz::canary::{self, Tally};
 use fuzz::codec;
 use fuzz::execution::{self, Answer, Finding, Observer};
@@ -57,6 +59,17 @@ enum Verb {
         /// A number for the report, measured by the campaign: `executions_per_second=12345`.
         #[arg(long = "measured", value_parser = measured)]
         measured: Vec<(String, u64)>,
+    },
+    /// Measures how many random inputs a target runs in a second, without an engine.
+    Bench {
+        /// The target.
+        target: String,
+        /// Accesses of each input.
+        #[arg(long, default_value_t = 32)]
+        accesses: usize,
+        /// For how long.
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
     },
     /// Runs an input and prints it as a program with the reference's answers.
     Replay {
@@ -128,6 +141,15 @@ fn run(verb: &Verb) -> Result<bool, String> {
             report,
             measured,
         } => canaries(find(target)?, folder, report.as_deref(), measured),
+        Verb::Bench {
+            target,
+            accesses,
+            seconds,
+        } => {
+            let target = find(target)?;
+            let speed = bench::executions_per_second(target, *accesses, Duration::from_secs(*seconds))?;
+            print(&format!("{}: {speed:.0} executions a second\n", target.name))
+        }
         Verb::Replay { target, file } => {
             let target = find(target)?;
             replay(target, &read(target, file)?)

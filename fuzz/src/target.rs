@@ -1,7 +1,12 @@
 //! What a target is: a machine, the addresses its programs use, and the states it must reach.
 
+use std::ops::Range;
+
 use conformance::case;
+use conformance::program::Action;
 use vmm::board::config::{Config, OnOffAuto};
+use vmm::board::profile::MICROVM_2019;
+use vmm::machine::Machine;
 
 use crate::canary::{Canary, Watch};
 use crate::execution::Guard;
@@ -15,6 +20,8 @@ pub struct Target {
     pub title: &'static str,
     /// The machines a program may ask for, 1..=256 of them.
     pub setups: &'static [Setup],
+    /// How many of them, from the last on, are so costly that few inputs shall have them; not all.
+    pub setups_rare: u8,
     /// Where port accesses mostly go, at most [`WINDOWS_MAX`].
     pub ports: &'static [Window],
     /// Where memory accesses mostly go, at most [`WINDOWS_MAX`].
@@ -65,6 +72,16 @@ pub enum Record {
 }
 
 impl Target {
+    /// The set-up that an input's first byte asks for.
+    pub fn setup_of_byte(&self, byte: u8) -> u8 {
+        let count = self.setups.len() as u8;
+        if byte < count {
+            byte
+        } else {
+            byte % (count - self.setups_rare)
+        }
+    }
+
     /// The number of a set-up.
     pub fn setup(&self, name: &str) -> Option<u8> {
         self.setups
@@ -100,6 +117,26 @@ pub fn small(config: Config) -> Config {
         ..config
     }
 }
+
+/// The machine of a register target: nothing but what it is about, and RAM for nothing.
+pub fn registers() -> Config {
+    Config {
+        rtc_start_seconds: START_SECONDS,
+        ram_bytes: REGISTERS_RAM_BYTES,
+        ..small(Config::new(&MICROVM_2019))
+    }
+}
+
+/// No DMA.
+pub fn no_guard(_machine: &Machine, _action: &Action) -> Option<Vec<Range<u64>>> {
+    None
+}
+
+/// RAM of a register target: no program has any use for it.
+const REGISTERS_RAM_BYTES: u64 = 64 << 10;
+
+/// 2020-02-28T23:59:50, as the cases of the suite have it: a leap day's eve.
+const START_SECONDS: i64 = 1_582_934_390;
 
 /// RAM of every target's machine: what the cases' addresses and [`SCRATCH`] need, and no more.
 pub const RAM_BYTES: u64 = 5 << 20;

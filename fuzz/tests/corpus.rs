@@ -2,14 +2,22 @@
 
 use fuzz::canary::Tally;
 use fuzz::execution;
+use fuzz::program::Program;
 use fuzz::seeds;
 use fuzz::target::Target;
-use fuzz::targets::{self, FW_CFG, VIRTIO_MMIO};
+use fuzz::targets::{self, FW_CFG, IOAPIC, MACHINE, PIC, PIT, RTC, SERIAL, VIRTIO_MMIO, VIRTQUEUE};
 use rstest::rstest;
 
 #[rstest]
 #[case::fw_cfg(&FW_CFG)]
+#[case::ioapic(&IOAPIC)]
+#[case::machine(&MACHINE)]
+#[case::pic(&PIC)]
+#[case::pit(&PIT)]
+#[case::rtc(&RTC)]
+#[case::serial(&SERIAL)]
 #[case::virtio_mmio(&VIRTIO_MMIO)]
+#[case::virtqueue(&VIRTQUEUE)]
 fn seeds_show_no_finding(#[case] target: &Target) {
     let written = seeds::written(target).expect("the tree's seeds are programs");
     for seed in written.into_iter().chain(seeds::imported(target)) {
@@ -21,7 +29,14 @@ fn seeds_show_no_finding(#[case] target: &Target) {
 /// The programs in the tree alone reach every canary: a target whose seeds do not is one nobody knows how to drive.
 #[rstest]
 #[case::fw_cfg(&FW_CFG)]
+#[case::ioapic(&IOAPIC)]
+#[case::machine(&MACHINE)]
+#[case::pic(&PIC)]
+#[case::pit(&PIT)]
+#[case::rtc(&RTC)]
+#[case::serial(&SERIAL)]
 #[case::virtio_mmio(&VIRTIO_MMIO)]
+#[case::virtqueue(&VIRTQUEUE)]
 fn seeds_in_the_tree_reach_every_canary(#[case] target: &Target) {
     let mut tally = Tally::new(target);
     for seed in seeds::written(target).expect("the tree's seeds are programs") {
@@ -32,7 +47,14 @@ fn seeds_in_the_tree_reach_every_canary(#[case] target: &Target) {
 
 #[rstest]
 #[case::fw_cfg(&FW_CFG)]
+#[case::ioapic(&IOAPIC)]
+#[case::machine(&MACHINE)]
+#[case::pic(&PIC)]
+#[case::pit(&PIT)]
+#[case::rtc(&RTC)]
+#[case::serial(&SERIAL)]
 #[case::virtio_mmio(&VIRTIO_MMIO)]
+#[case::virtqueue(&VIRTQUEUE)]
 fn random_inputs_show_no_finding(#[case] target: &Target) {
     let mut state = SEED;
     let mut next = || {
@@ -45,6 +67,19 @@ fn random_inputs_show_no_finding(#[case] target: &Target) {
         let length = next() % 256;
         let input: Vec<u8> = (0..length).map(|_| (next() >> 32) as u8).collect();
         fuzz::check_or_panic(target, &input);
+    }
+}
+
+#[test]
+fn reset_at_once_changes_nothing() {
+    for target in targets::ALL {
+        for setup in 0..target.setups.len() as u8 {
+            let actions = Vec::new();
+            let mut machine = execution::power_on(target, &Program { setup, actions });
+            let power_on = machine.inspect();
+            machine.reset();
+            assert_eq!(machine.inspect(), power_on, "{} {setup}", target.name);
+        }
     }
 }
 

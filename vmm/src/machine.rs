@@ -35,7 +35,9 @@ impl Machine {
     /// [`BuildError`] as [`Board::new`].
     pub fn new(config: &Config) -> Result<Machine, BuildError> {
         let (board, map, memory) = Board::new(config)?;
-        let slots = board.slots();
+        // Every tick asks all of them, so absent devices are left out.
+        let mut slots = board.slots();
+        slots.retain(|&slot| board.device(slot).is_some());
         let lines = Lines::default();
         let mut machine = Machine {
             map,

@@ -16,9 +16,9 @@ pub(crate) enum Verb {
     List,
     /// Runs a campaign, then fails unless what it made reaches every canary of the target.
     Run {
-        /// The target, as `list` names it.
+        /// The target, as `list` names it, or `all`.
         target: String,
-        /// How long, in seconds.
+        /// How long, in seconds, each.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
         time: u64,
         /// Seed of libFuzzer's random choices; printed when not given.
@@ -74,6 +74,12 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
             time,
             seed,
             resume,
+        } if target == "all" => campaigns(*time, *seed, *resume),
+        Verb::Run {
+            target,
+            time,
+            seed,
+            resume,
         } => campaign(target, *time, *seed, *resume),
         Verb::Replay { target, file } => fuzzer(&["replay", target, &absolute(file)?]),
         Verb::Show { target, file } => fuzzer(&["show", target, &absolute(file)?]),
@@ -85,8 +91,20 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
 
 /// A short campaign for every target.
 pub(crate) fn smoke() -> Result<()> {
+    campaigns(SMOKE_SECONDS, Some(1), false)
+}
+
+/// A campaign for every target; one that fails keeps none of the others from running.
+fn campaigns(time_seconds: u64, seed: Option<u32>, resume: bool) -> Result<()> {
+    let mut failed = Vec::new();
     for target in targets()? {
-        campaign(&target, SMOKE_SECONDS, Some(1), false)?;
+        if let Err(error) = campaign(&target, time_seconds, seed, resume) {
+            println!("{target}: {error:#}");
+            failed.push(target);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("campaigns that failed: {}", failed.join(", "));
     }
     Ok(())
 }
@@ -371,7 +389,7 @@ const HANG_SECONDS: u64 = 10;
 /// As `fuzz::codec::INPUT_LENGTH_MAX`.
 const INPUT_LENGTH_MAX: u64 = 2048;
 
-const SMOKE_SECONDS: u64 = 10;
+const SMOKE_SECONDS: u64 = 5;
 
 #[cfg(test)]
 mod tests {

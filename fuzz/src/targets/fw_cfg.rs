@@ -35,6 +35,8 @@ pub static FW_CFG: Target = Target {
             config: || small(Config::new(&QEMU_7_2)),
         },
     ],
+    // Many files take long to build, and so does a tree of devices of 1 MiB.
+    setups_rare: 2,
     ports: &[
         Window {
             base: PORT_SELECTOR as u64,

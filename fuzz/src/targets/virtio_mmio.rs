@@ -32,6 +32,7 @@ pub static VIRTIO_MMIO: Target = Target {
             config: || config(false),
         },
     ],
+    setups_rare: 0,
     ports: &[],
     memory: &[
         // Registers of the two devices, then anything in any slot.
@@ -145,9 +146,15 @@ impl State {
         number.unwrap_or_else(|_| panic!("a transport shows its {field} as a number"))
     }
 
-    /// Descriptor table, available ring and used ring of the queue, once the driver has given it to the device.
-    fn layout(&self) -> Option<[u64; 3]> {
-        let text = self.text("queue00.layout");
+    /// How many queues the device has; 0 where there is no device.
+    fn queues(&self) -> u8 {
+        let has = |queue: &u8| self.0.contains_key(&format!("queue{queue:02}.layout"));
+        (0..QUEUES_MAX).take_while(has).count() as u8
+    }
+
+    /// Descriptor table, available ring and used ring of a queue, once the driver has given it to the device.
+    fn layout(&self, queue: u8) -> Option<[u64; 3]> {
+        let text = self.text(&format!("queue{queue:02}.layout"));
         let part = |name: &str| {
             let rest = text.split_once(name)?.1;
             let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
@@ -170,7 +177,7 @@ impl Watch for VirtioWatch {
             if status & status::FEATURES_OK != 0 {
                 reached("features-ok");
             }
-            if status & status::DRIVER_OK != 0 && state.layout().is_some() {
+            if status & status::DRIVER_OK != 0 && state.layout(0).is_some() {
                 reached("activated");
             }
             if status & status::DEVICE_NEEDS_RESET != 0 {
@@ -207,23 +214,25 @@ impl Watch for VirtioWatch {
 ///
 /// Says nothing when a device could overwrite what it reads its orders from, for then the descriptors found here are
 /// not those it follows.
-fn guard(machine: &Machine, action: &Action) -> Option<Vec<Range<u64>>> {
+pub(super) fn guard(machine: &Machine, action: &Action) -> Option<Vec<Range<u64>>> {
     match action {
         Action::Store { gpa, width, .. } if starts_processing(*gpa, *width) => {}
         Action::Advance { .. } => {}
         _ => return None,
     }
     let mut orders = Orders::default();
-    for transport in OCCUPIED {
+    for transport in 0..8 {
         let state = State::of(machine, transport);
-        let Some([desc, avail, used]) = state.layout() else {
-            continue;
-        };
-        let size = state.number("queue00.size");
-        orders.read.push(desc..desc.saturating_add(16 * size));
-        orders.read.push(avail..avail.saturating_add(6 + 2 * size));
-        orders.written.push(used..used.saturating_add(6 + 8 * size));
-        orders.table(machine, desc, size, true)?;
+        for queue in 0..state.queues() {
+            let Some([desc, avail, used]) = state.layout(queue) else {
+                continue;
+            };
+            let size = state.number(&format!("queue{queue:02}.size"));
+            orders.read.push(desc..desc.saturating_add(16 * size));
+            orders.read.push(avail..avail.saturating_add(6 + 2 * size));
+            orders.written.push(used..used.saturating_add(6 + 8 * size));
+            orders.table(machine, desc, size, true)?;
+        }
     }
     let overlaps = |read: &Range<u64>| {
         let mut written = orders.written.iter();
@@ -283,6 +292,9 @@ const REGISTER_STATUS: u64 = 0x70;
 
 /// Transports with a device: they fill up from the last.
 const OCCUPIED: [u8; 2] = [6, 7];
+
+/// More queues than any device has.
+const QUEUES_MAX: u8 = 8;
 
 /// Longest indirect table looked at: the device follows no longer chain.
 const TABLE_LENGTH_MAX: u64 = 1024;

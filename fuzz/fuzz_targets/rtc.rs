@@ -1,0 +1,6 @@
+//! libFuzzer's way into target `rtc`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| fuzz::check_or_panic(&fuzz::targets::RTC, input));
