@@ -23,6 +23,5 @@ pub mod recording;
 pub mod replay;
 pub mod report;
 pub mod runner;
-pub mod spec;
 pub mod subject;
 pub mod verdict;

@@ -29,27 +29,43 @@ const fn cpus(count: u16) -> Setup {
 macro_rules! several {
     ($area:literal, $words:literal, $setup:expr) => {
         lines! { $area, $words, $setup, "smp";
-            "cpus/atomic", "Locked additions of all CPUs to one word add up", sdm::LOCKED, [];
-            "cpus/identity", "Each started CPU's local APIC, CPUID and entry of the table name the same ID", sdm::LOCAL_APIC_ID, [];
-            "cpus/init", "A CPU that got INIT takes no interrupt until it is started again", sdm::INIT, [];
-            "cpus/mp-table", "The MultiProcessor table names the CPUs, one of them the boot CPU, and sums to zero", mp::CPUS, [];
-            "cpus/nobody-else", "INIT and start-up to all others start as many as are announced", mp::CPUS, [];
-            "cpus/start", "Each announced CPU starts once by INIT and two start-up messages", sdm::START_UP, [];
-            "cpus/time", "A time stamp read on another CPU lies between two read here around it", sdm::TSC_SYNCHRONOUS, [];
-            "cpus/x2apic", "All CPUs change to x2APIC mode and reach each other by 32-bit IDs", sdm::X2APIC, [];
-            "ipi/back", "An interrupt sent by each CPU reaches the boot CPU", sdm::IPI, [];
-            "ipi/broadcast", "An interrupt for all others reaches those and not the sender", sdm::IPI_SHORTHAND, [];
-            "ipi/fixed", "An interrupt for one halted CPU wakes that one, once, and no other", sdm::IPI, [];
-            "ipi/logical", "An interrupt for a set of logical IDs reaches those in the set", sdm::IPI_LOGICAL, [];
-            "ipi/nmi", "An NMI for one halted CPU wakes that one, once", sdm::IPI, [];
-            "ipi/running", "A CPU that runs takes an interrupt as a halted one does", sdm::IPI, [];
+            "cpus/atomic", "Locked additions of all CPUs to one word add up",
+                sdm::LOCKED, [];
+            "cpus/identity", "Each started CPU's local APIC, CPUID and entry of the table name the same ID",
+                sdm::LOCAL_APIC_ID, [];
+            "cpus/init", "A CPU that got INIT takes no interrupt until it is started again",
+                sdm::INIT, [];
+            "cpus/mp-table", "The MultiProcessor table names the CPUs, one of them the boot CPU, and sums to zero",
+                mp::CPUS, [];
+            "cpus/nobody-else", "INIT and start-up to all others start as many as are announced",
+                mp::CPUS, [];
+            "cpus/start", "Each announced CPU starts once by INIT and two start-up messages",
+                sdm::START_UP, [];
+            "cpus/time", "A time stamp read on another CPU lies between two read here around it",
+                sdm::TSC_SYNCHRONOUS, [];
+            "cpus/x2apic", "All CPUs change to x2APIC mode and reach each other by 32-bit IDs",
+                sdm::X2APIC, [];
+            "ipi/back", "An interrupt sent by each CPU reaches the boot CPU",
+                sdm::IPI, [];
+            "ipi/broadcast", "An interrupt for all others reaches those and not the sender",
+                sdm::IPI_SHORTHAND, [];
+            "ipi/fixed", "An interrupt for one halted CPU wakes that one, once, and no other",
+                sdm::IPI, [];
+            "ipi/logical", "An interrupt for a set of logical IDs reaches those in the set",
+                sdm::IPI_LOGICAL, [];
+            "ipi/nmi", "An NMI for one halted CPU wakes that one, once",
+                sdm::IPI, [];
+            "ipi/running", "A CPU that runs takes an interrupt as a halted one does",
+                sdm::IPI, [];
         }
     };
 }
 
 pub(crate) const CASES_ONE: &[Case] = lines! { "smp-1", ", with one CPU", Setup::DEFAULT, "smp";
-    "cpus/mp-table", "The MultiProcessor table names the CPUs, one of them the boot CPU, and sums to zero", mp::CPUS, [];
-    "cpus/nobody-else", "INIT and start-up to all others start as many as are announced", mp::CPUS, [];
+    "cpus/mp-table", "The MultiProcessor table names the CPUs, one of them the boot CPU, and sums to zero",
+        mp::CPUS, [];
+    "cpus/nobody-else", "INIT and start-up to all others start as many as are announced",
+        mp::CPUS, [];
 };
 
 pub(crate) const CASES_TWO: &[Case] = several!("smp-2", ", with two CPUs of four", TWO);
