@@ -56,16 +56,6 @@ trait Bug {
         inner.line_events()
     }
 
-    fn port_read_string(
-        &mut self,
-        inner: &mut dyn Machine,
-        port: u16,
-        width: Width,
-        count: u16,
-    ) -> Result<Vec<u8>, Stop> {
-        inner.port_read_string(port, width, count)
-    }
-
     fn reset(&mut self, inner: &mut dyn Machine) -> Result<(), Stop> {
         inner.reset()
     }
@@ -150,12 +140,6 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Keys that name nothing give a file.",
         case: "fw-cfg/data/unknown-item",
         make: |_| Box::new(SelectorWraps),
-    },
-    Mutant {
-        name: "fw-cfg-string-io-flattened",
-        title: "String instructions of words are carried out in bytes.",
-        case: "fw-cfg/string-io/keeps-width",
-        make: |_| Box::new(StringFlattened),
     },
     Mutant {
         name: "fw-cfg-unknown-item-reads-ones",
@@ -847,7 +831,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "virtio-queue-size-ignored",
         title: "The queue is as large as it can be, whatever the driver says.",
-        case: "virtqueue/used/wraps",
+        case: "virtio-console/echo/long",
         make: |_| Box::new(VirtioDropped(reg::VIRTIO_QUEUE_NUM)),
     },
     Mutant {
@@ -971,7 +955,7 @@ impl Machine for Mutated {
     }
 
     fn port_read_string(&mut self, port: u16, width: Width, count: u16) -> Result<Vec<u8>, Stop> {
-        self.bug.port_read_string(self.inner.as_mut(), port, width, count)
+        self.inner.port_read_string(port, width, count)
     }
 
     fn port_write_string(&mut self, port: u16, width: Width, bytes: &[u8]) -> Result<(), Stop> {
@@ -1939,7 +1923,8 @@ mod reg {
     pub(super) const SERIAL_MCR: u16 = 0x3fc;
     pub(super) const SERIAL_MSR: u16 = 0x3fe;
     pub(super) const SERIAL_MCR_LOOP: u32 = 0x10;
-    pub(super) const KEY_FILE_FIRST: u32 = 0x20;
+    /// The third file of a machine without a kernel.
+    pub(super) const KEY_BOOT_FAIL_WAIT: u32 = 0x22;
     /// Bit of a DMA descriptor's control word.
     pub(super) const DMA_READ: u32 = 1 << 1;
     pub(super) const IOAPIC_SELECT: u64 = 0xfec0_0000;

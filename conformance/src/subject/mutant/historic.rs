@@ -9,7 +9,6 @@ pub(super) const ORIGINS: &[(&str, &str)] = &[
     ("fw-cfg-dma-enters-device", "QEMU 7.2; the kind of CVE-2024-3446"),
     ("fw-cfg-dma-length-off-by-one", "axdevice, tgoskits #1979"),
     ("fw-cfg-selector-wraps-to-files", "crosvm before 52b8ec92c"),
-    ("fw-cfg-string-io-flattened", "kvm-ioctls, rust-vmm/kvm #371"),
     ("ioapic-arbitration-zero", "QEMU before 2f5a3b1252"),
     ("ioapic-destination-truncated", "Cloud Hypervisor before 9dffc5da5"),
     ("ioapic-index-past-end-answers", "KVM, the kind of CVE-2013-1798"),
@@ -67,11 +66,8 @@ pub(super) struct DmaShort {
     high: u32,
 }
 
-/// Keys that name nothing are taken for files.
+/// Keys that name nothing are taken for a file.
 pub(super) struct SelectorWraps;
-
-/// A string instruction's elements are taken for as many bytes.
-pub(super) struct StringFlattened;
 
 /// In loopback the modem lines do not follow the outputs.
 #[derive(Default)]
@@ -141,19 +137,7 @@ impl Bug for DmaShort {
 impl Bug for SelectorWraps {
     fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
         let file = port == reg::FW_CFG_SELECTOR && reg::KEYS_UNUSED.contains(&value);
-        inner.port_write(port, width, if file { reg::KEY_FILE_FIRST + 1 } else { value })
-    }
-}
-
-impl Bug for StringFlattened {
-    fn port_read_string(
-        &mut self,
-        inner: &mut dyn Machine,
-        port: u16,
-        width: Width,
-        count: u16,
-    ) -> Result<Vec<u8>, Stop> {
-        inner.port_read_string(port, Width::Byte, count.saturating_mul(width.bytes() as u16))
+        inner.port_write(port, width, if file { reg::KEY_BOOT_FAIL_WAIT } else { value })
     }
 }
 
