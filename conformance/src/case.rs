@@ -89,6 +89,8 @@ pub enum Feature {
     Fdt,
     /// The command line announces virtio-mmio devices.
     AutoCmdline,
+    /// More than 32 CPUs can be had.
+    ManyCpus,
 }
 
 /// The machine a case wants. Written as `Setup { modern: true, ..Setup::DEFAULT }`.

@@ -138,6 +138,7 @@ pub static MICROVM_2019: Layout = Layout {
         Feature::MaxRamBelow4g,
         Feature::E820Key,
         Feature::AutoCmdline,
+        Feature::ManyCpus,
     ],
 };
 
@@ -166,6 +167,7 @@ pub static QEMU_7_2: Layout = Layout {
         Feature::VirtioModern,
         Feature::Fdt,
         Feature::AutoCmdline,
+        Feature::ManyCpus,
     ],
 };
 

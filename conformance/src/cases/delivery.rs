@@ -33,19 +33,19 @@ pub(crate) const CASES: &[Case] = lines! { "delivery", "", SETUP, "delivery";
     "ioapic/extint", "A pin with delivery mode ExtINT comes with the 8259's vector",
         i82093aa::EXTINT, [Ioapic, Pic, Serial];
     "ioapic/level", "A line that is still up at the EOI interrupts again, and one that is down does not",
-        i82093aa::TRIGGER_MODE, [Ioapic, Serial];
+        i82093aa::TRIGGER_MODE, [Ioapic, SerialLine];
     "ioapic/logical", "A logical destination reaches this CPU when it shares a bit with its logical ID",
         i82093aa::DESTINATION, [Ioapic, Serial];
     "ioapic/mask-edge", "An edge at a masked pin is lost and the next one behind the mask comes",
         i82093aa::MASKED_EDGE, [Ioapic, Serial];
     "ioapic/mask-level", "A level at a masked pin stays quiet and comes when the mask goes",
-        i82093aa::INTERRUPT_MASK, [Ioapic, Serial];
+        i82093aa::INTERRUPT_MASK, [Ioapic, SerialLine];
     "ioapic/nmi", "A pin with delivery mode NMI interrupts a CPU whose interrupts are off",
         i82093aa::DELIVERY_MODE, [Ioapic, Serial];
     "ioapic/physical", "A physical destination reaches the CPU of that ID and no other",
         i82093aa::DESTINATION, [Ioapic, Serial];
     "ioapic/remote-irr", "Remote IRR of a level stands until the EOI and holds the next interrupt back",
-        i82093aa::REMOTE_IRR, [Ioapic, Serial];
+        i82093aa::REMOTE_IRR, [Ioapic, SerialLine];
     "ioapic/rtc", "The clock's periodic interrupt comes through pin 8 each time register C was read",
         microvm::GSI_WIRING, [Ioapic, Rtc];
     "ioapic/rtc-held", "The clock's line stays up until register C is read, so that no further edge comes",
@@ -77,7 +77,7 @@ pub(crate) const CASES: &[Case] = lines! { "delivery", "", SETUP, "delivery";
     "pic/eoi", "An input in service is not delivered again before its EOI and is after it",
         i8259a::NESTING, [Pic, Pit];
     "pic/level", "A level at the 8259 interrupts again after each EOI while the line is up",
-        i8259a::TRIGGER, [Pic, Serial];
+        i8259a::TRIGGER, [Pic, SerialLine];
     "pic/lint0", "The 8259 pair reaches the CPU through LINT0, whose mask holds it back",
         sdm::LINT0, [Pic, Serial];
     "pic/mask", "A masked request waits and is delivered when its mask goes",
@@ -91,7 +91,7 @@ pub(crate) const CASES: &[Case] = lines! { "delivery", "", SETUP, "delivery";
     "pic/virtio", "A completed request interrupts through the 8259 pair",
         microvm::GSI_WIRING, [Pic, VirtioMmio, AutoCmdline];
     "pic/withdrawn", "A level that goes before the CPU took it leaves at most the default IR7",
-        i8259a::DEFAULT_IR7, [Pic, Serial];
+        i8259a::DEFAULT_IR7, [Pic, SerialLine];
 };
 
 pub(crate) const CASES_PIC_OFF: &[Case] = lines! { "delivery-pic-off", ", without the 8259 pair", PIC_OFF, "delivery";
@@ -102,13 +102,13 @@ pub(crate) const CASES_PIC_OFF: &[Case] = lines! { "delivery-pic-off", ", withou
     "ioapic/edge", "An edge at the IOAPIC interrupts once, however long the line stays up",
         i82093aa::TRIGGER_MODE, [Ioapic, Serial];
     "ioapic/level", "A line that is still up at the EOI interrupts again, and one that is down does not",
-        i82093aa::TRIGGER_MODE, [Ioapic, Serial];
+        i82093aa::TRIGGER_MODE, [Ioapic, SerialLine];
     "ioapic/mask-edge", "An edge at a masked pin is lost and the next one behind the mask comes",
         i82093aa::MASKED_EDGE, [Ioapic, Serial];
     "ioapic/mask-level", "A level at a masked pin stays quiet and comes when the mask goes",
-        i82093aa::INTERRUPT_MASK, [Ioapic, Serial];
+        i82093aa::INTERRUPT_MASK, [Ioapic, SerialLine];
     "ioapic/remote-irr", "Remote IRR of a level stands until the EOI and holds the next interrupt back",
-        i82093aa::REMOTE_IRR, [Ioapic, Serial];
+        i82093aa::REMOTE_IRR, [Ioapic, SerialLine];
     "ioapic/rtc", "The clock's periodic interrupt comes through pin 8 each time register C was read",
         microvm::GSI_WIRING, [Ioapic, Rtc];
     "ioapic/tick", "The timer ticks through pin 2 of the IOAPIC and not through pin 0",

@@ -88,7 +88,13 @@ pub fn run(campaign: &Campaign) -> Result<Summary, String> {
                     let done = run_batch(campaign, first, end, &bar);
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     match (&mut *total, done) {
-                        (Ok(total), Ok(done)) => total.add(done),
+                        (Ok(total), Ok(done)) => {
+                            let before = total.programs / SHOWN_EVERY;
+                            total.add(done);
+                            if before != total.programs / SHOWN_EVERY && bar.is_hidden() {
+                                eprintln!("guest: {} of {} programs", total.programs, campaign.runs);
+                            }
+                        }
                         (Ok(_), Err(error)) => *total = Err(error),
                         (Err(_), _) => break,
                     }
@@ -235,6 +241,9 @@ pub fn timed<T>(body: impl FnOnce() -> T) -> (T, f64) {
     let value = body();
     (value, begin.elapsed().as_secs_f64())
 }
+
+/// How often progress is told where there is no terminal for a bar.
+const SHOWN_EVERY: u64 = 1000;
 
 /// Programs that share a VMM process, if nobody dies.
 pub const SESSION_PROGRAMS: u64 = 16;

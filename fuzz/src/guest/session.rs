@@ -296,6 +296,8 @@ pub struct Line {
     /// Hellos of agents that started.
     hellos: u64,
     hellos_wanted: u64,
+    /// Bytes that came since the last request, or since the start.
+    babble_bytes: usize,
     /// The end of what came, as much as the head of a frame has.
     tail: Vec<u8>,
 }
@@ -307,6 +309,7 @@ impl Line {
             closed: false,
             hellos: 0,
             hellos_wanted: 0,
+            babble_bytes: 0,
             tail: Vec::new(),
         }
     }
@@ -325,6 +328,7 @@ impl Channel for Line {
     type Error = ();
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), ()> {
+        self.babble_bytes = 0;
         self.stream.write_all(bytes).map_err(|error| {
             self.closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         })
@@ -334,7 +338,13 @@ impl Channel for Line {
         match self.stream.read(buffer) {
             Ok(count) if 0 < count => {
                 self.look(&buffer[..count]);
-                Ok(count)
+                self.babble_bytes += count;
+                // A guest that prints for ever is as dead as a silent one.
+                if self.babble_bytes <= BABBLE_BYTES_MAX {
+                    Ok(count)
+                } else {
+                    Err(())
+                }
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(0),
             _ => {
@@ -401,8 +411,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long a VMM may take to end: a second, and what a busy host adds.
-const END_LIMIT: Duration = Duration::from_secs(5);
+/// How long a VMM may take to end before it counts as hung. On a host that does nothing else it takes milliseconds; a
+/// busy one can stop for seconds, and the summary shows the longest.
+const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// Most bytes for one reply: the longest frame has a few hundredths of it, the rest is what a VMM may print.
+const BABBLE_BYTES_MAX: usize = 64 << 10;
 
 /// Transports with a device, and what is looked at there. Virtio 1.2, 4.2.2 and 2.1.
 const TRANSPORTS: u64 = 0xc000_0000;
