@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 mod benches;
+mod mutants;
 mod recordings;
 mod scale;
 
@@ -22,7 +23,6 @@ use conformance::machine::Depth;
 use conformance::report::{Circumstances, Report, capsule, html, junit, markdown, tap, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::spec;
-use conformance::subject::mutant::MUTANTS;
 use conformance::subject::{Lane, Subject, Wanted, remains};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -83,8 +83,8 @@ enum Command {
         #[command(subcommand)]
         command: SubjectCommand,
     },
-    /// Lists the planted bugs that `--subject mutant:NAME` has.
-    Mutants,
+    /// Lists the planted bugs that `--subject mutant:NAME` has, or counts how many the suite catches.
+    Mutants(mutants::MutantsArguments),
     /// Holds a recording of a real machine against a subject, answer by answer.
     Replay(recordings::ReplayArguments),
     /// Runs the cases' programs on a subject and keeps its answers as a recording.
@@ -287,15 +287,7 @@ fn execute(command: Command) -> Result<(), End> {
         }
         Command::Trace => trace(),
         Command::Spec { write, check } => specification(write.as_deref(), check.as_deref()),
-        Command::Mutants => {
-            for mutant in MUTANTS {
-                out(&format!(
-                    "{}\n    {} Caught by {}.",
-                    mutant.name, mutant.title, mutant.case
-                ));
-            }
-            Ok(())
-        }
+        Command::Mutants(arguments) => mutants::mutants(&arguments),
     }
 }
 
