@@ -25,5 +25,6 @@ pub mod recording;
 pub mod replay;
 pub mod report;
 pub mod runner;
+pub mod spec;
 pub mod subject;
 pub mod verdict;

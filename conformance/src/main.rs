@@ -22,6 +22,7 @@ use conformance::layout::Layout;
 use conformance::machine::Depth;
 use conformance::report::{Circumstances, Report, capsule, html, junit, markdown, tap, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
+use conformance::spec;
 use conformance::subject::{Lane, Subject, Wanted, remains};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -49,6 +50,17 @@ enum Command {
         /// A report.json of `run --report`, whose results for the case are shown, too.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
+    },
+    /// Holds clauses and cases against each other: neither may stand alone.
+    Trace,
+    /// Writes the specification as pages, or checks that a folder has them as they are now.
+    Spec {
+        /// Write the pages into this folder.
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+        /// Fail when a page in this folder is another.
+        #[arg(long, value_name = "DIR", conflicts_with = "write")]
+        check: Option<PathBuf>,
     },
     /// Prints a subject's expectations as a report has them, for review.
     Expectations(scale::ExpectationsArguments),
@@ -273,6 +285,8 @@ fn execute(command: Command) -> Result<(), End> {
             watch_signals(false)?;
             bench_boot(&arguments)
         }
+        Command::Trace => trace(),
+        Command::Spec { write, check } => specification(write.as_deref(), check.as_deref()),
         Command::Mutants(arguments) => mutants::mutants(&arguments),
     }
 }
@@ -537,6 +551,48 @@ fn find_above(name: &str) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let mut candidates = here.ancestors().map(|folder| folder.join(name));
     candidates.find(|path| path.is_file())
+}
+
+fn trace() -> Result<(), End> {
+    let trace = spec::trace();
+    out(&format!("{} clauses, {} cases", trace.clauses, trace.cases));
+    let untested = trace
+        .untested
+        .iter()
+        .map(|clause| format!("clause without a case: {clause}"));
+    let unfounded = trace
+        .unfounded
+        .iter()
+        .map(|case| format!("case without a clause: {case}"));
+    let problems: Vec<String> = untested.chain(unfounded).collect();
+    if problems.is_empty() {
+        out("every clause has a case, every case has a clause");
+        return Ok(());
+    }
+    Err(End::new(End::UNEXPECTED, problems.join("\n")))
+}
+
+fn specification(write: Option<&Path>, check: Option<&Path>) -> Result<(), End> {
+    let pages = spec::pages();
+    let mut stale = Vec::new();
+    for (name, text) in &pages {
+        if let Some(folder) = write {
+            let file = folder.join(name);
+            let written = fs::create_dir_all(folder).and_then(|()| fs::write(&file, text));
+            written.map_err(|error| End::new(End::USAGE, format!("{}: write: {error}", file.display())))?;
+        } else if let Some(folder) = check {
+            let have = fs::read_to_string(folder.join(name)).unwrap_or_default();
+            stale.extend((have != *text).then_some(name.as_str()));
+        } else {
+            out(text);
+        }
+    }
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let stale = stale.join(", ");
+    let text = format!("pages are not as the clauses are now: {stale}; run touchstone spec --write conformance/spec");
+    Err(End::new(End::UNEXPECTED, text))
 }
 
 fn bench_boot(arguments: &benches::BootArguments) -> Result<(), End> {

@@ -1,7 +1,7 @@
 //! What conformance to a profile means: a frozen list of Must cases, `golden/mustpass/PROFILE.txt`.
 //!
-//! A new case does not change yesterday's claim; it joins the list in a reviewed commit. An id that leaves the list has a
-//! line in `golden/mustpass/retired.txt`, so that whoever keyed something on it learns where it went.
+//! A new case does not change yesterday's claim; it joins the list in a reviewed commit. An id that leaves the list has
+//! a line in `golden/mustpass/retired.txt`, so that whoever keyed something on it learns where it went.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -61,7 +61,8 @@ pub fn parse(place: &str, text: &str) -> Result<List, String> {
 /// The text of a list.
 pub fn to_text(layout: &Layout, list: &List) -> String {
     let mut text = format!(
-        "# Must cases of profile {}: conformance means that all of them pass. touchstone mustpass --profile {} --write\n\
+        "# Must cases of profile {}: conformance means that all of them pass. touchstone mustpass --profile {} \
+         --write\n\
          # adds what is new; an id leaves by a line in retired.txt. {} ids, suite {}.\n",
         layout.profile,
         layout.profile,

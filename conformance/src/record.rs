@@ -2,8 +2,9 @@
 //! compared ([`crate::replay`]).
 //!
 //! A record is one case's accesses as they were made on one machine. What the serial port sends is not kept: the text
-//! form has no line for it. A run of loads of one place in RAM is a wait for a device, whose length is the host's; it
-//! becomes one `poll` for the last answer.
+//! form has no line for it. Where devices work through queues on their own time, a look at a small place in RAM is a
+//! wait whose length is the host's: a run of equal looks becomes one `poll` for the last answer. A case whose answers
+//! depend on the host's time is left out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,10 +39,19 @@ pub fn record(
     lane.layout.profile.clone_into(&mut outcome.recording.profile);
     for &case in cases.iter().filter(|case| lane.takes(case)) {
         progress(case.id);
-        *tape_of(&tape) = Tape::new(case.needs.missing(Caps::LINES).is_empty());
+        *tape_of(&tape) = Tape::new(is_in(Caps::LINES, case.needs));
         let result = run_unit(&Unit { case, lane: 0 }, &lane, options);
         let tape = std::mem::take(&mut *tape_of(&tape));
+        let way = lane.ways.iter().find(|way| way.name == result.way);
+        let caps = way
+            .and_then(|way| way.adapter.as_ref().ok())
+            .map_or(Caps::NONE, |adapter| adapter.caps());
         let reason = match result.verdict {
+            Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Note
+                if is_in(Caps::TIME, case.needs) && !is_in(Caps::CLOCK, caps) =>
+            {
+                Some("its time is the host's, so that its answers are others each time".to_owned())
+            }
             Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Note if tape.is_full => {
                 Some(format!("it makes more than {STEPS_MAX} accesses"))
             }
@@ -59,11 +69,19 @@ pub fn record(
             None => outcome.recording.records.push(Record {
                 name: case.id.to_owned(),
                 config: config(&case.setup, case.needs),
-                steps: join_looks(tape.steps, &case.setup, lane.layout),
+                steps: if is_in(Caps::QUEUES, case.needs) {
+                    join_looks(tape.steps, &case.setup, lane.layout)
+                } else {
+                    tape.steps
+                },
             }),
         }
     }
     (lane, outcome)
+}
+
+fn is_in(part: Caps, caps: Caps) -> bool {
+    caps.missing(part).is_empty()
 }
 
 /// A set-up as a record has it: what [`crate::replay::setup`] reads, sorted, and the capabilities that are needed.
@@ -317,36 +335,46 @@ fn parts(gpa: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     chunks.map(move |(index, part)| (gpa.wrapping_add(index as u64 * MEMORY_LENGTH_MAX), part))
 }
 
-/// Looks at one place of RAM in a row become one `poll`.
+/// Looks at a small place of RAM become a `poll`, those in a row one.
 fn join_looks(steps: Vec<Step>, setup: &Setup, layout: &Layout) -> Vec<Step> {
     let (low_bytes, _) = layout.ram_split(setup.ram_bytes, setup.max_ram_below_4g);
-    let is_ram = |gpa: u64| (gpa < VIDEO_MEMORY || ROM_END <= gpa) && gpa < low_bytes;
+    let is_ram = |gpa: u64| !(VIDEO_MEMORY..ROM_END).contains(&gpa) && gpa < low_bytes;
     let mut joined: Vec<Step> = Vec::new();
-    for step in steps {
-        let action = match &step.operation {
-            Operation::Action(action @ Action::Load { gpa, .. }) if is_ram(*gpa) => action.clone(),
-            _ => {
-                joined.push(step);
-                continue;
-            }
+    for mut step in steps {
+        let Some((gpa, width, value)) = look(&step).filter(|(gpa, ..)| is_ram(*gpa)) else {
+            joined.push(step);
+            continue;
         };
-        let value = u64::from_str_radix(&step.answer, 16).unwrap_or_default();
-        match joined.last_mut() {
-            Some(last) if is_look_at(&last.operation, &action) => {
-                last.operation = Operation::Poll(action, value);
-                last.events.extend(step.events);
-                last.answer = step.answer;
-            }
-            _ => joined.push(step),
+        let action = Action::Load { gpa, width };
+        if let Some(last) = joined.last_mut()
+            && matches!(&last.operation, Operation::Poll(own, _) if *own == action)
+        {
+            let earlier = std::mem::take(&mut last.events);
+            step.events.splice(0..0, earlier);
+            joined.pop();
         }
+        joined.push(Step {
+            operation: Operation::Poll(action, value),
+            events: step.events,
+            answer: format!("{value:x}"),
+        });
     }
     joined
 }
 
-fn is_look_at(operation: &Operation, wanted: &Action) -> bool {
-    match operation {
-        Operation::Action(action) | Operation::Poll(action, _) => action == wanted,
-        Operation::WatchLines => false,
+/// A read that one load can make: where, how wide, and the number that came.
+fn look(step: &Step) -> Option<(u64, Width, u64)> {
+    match &step.operation {
+        Operation::Action(Action::Load { gpa, width }) => {
+            Some((*gpa, *width, u64::from_str_radix(&step.answer, 16).ok()?))
+        }
+        Operation::Action(Action::ReadMemory { gpa, length_bytes }) => {
+            let width = Width::from_bytes(*length_bytes as usize)?;
+            // Bytes come in the order of their addresses, a number's lowest first.
+            let digits = u64::from_str_radix(&step.answer, 16).ok()?;
+            Some((*gpa, width, digits.swap_bytes() >> (64 - 8 * width.bytes())))
+        }
+        _ => None,
     }
 }
 
@@ -455,7 +483,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_left_out_with_its_reason() {
-        let strings = |case: &&Case| case.needs.missing(Caps::STRING_IO).is_empty();
+        let strings = |case: &&Case| is_in(Caps::STRING_IO, case.needs);
         let case = catalog::all().find(strings).expect("some case needs a CPU");
         let outcome = recorded("reference", &[case.id]);
         assert_eq!(outcome.recording.records, []);
@@ -477,6 +505,9 @@ mod tests {
             step("readw 0x6002", "1"),
             step("readl 0xc0000e60", "0"),
             step("readl 0xc0000e60", "1"),
+            step("read 0x6002 0x2", "0100"),
+            step("read 0x6002 0x2", "0302"),
+            step("read 0x6000 0x3", "010203"),
         ];
         let lines: Vec<String> = join_looks(steps, &Setup::DEFAULT, &MICROVM_2019)
             .iter()
@@ -487,7 +518,9 @@ mod tests {
             [
                 "poll readw 0x6002 0x1 -> 1",
                 "readl 0xc0000e60 -> 0",
-                "readl 0xc0000e60 -> 1"
+                "readl 0xc0000e60 -> 1",
+                "poll readw 0x6002 0x203 -> 203",
+                "read 0x6000 0x3 -> 010203"
             ]
         );
     }

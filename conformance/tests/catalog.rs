@@ -6,6 +6,7 @@ use conformance::case::Case;
 use conformance::cases::AREAS;
 use conformance::catalog;
 use conformance::clause::Clause;
+use conformance::spec;
 
 #[test]
 fn ids_are_unique_and_well_formed() {
@@ -106,4 +107,31 @@ fn explained_case_names_its_requirement_and_how_to_run_it() {
         text.ends_with(&format!("cargo xtask conformance --filter {}", case.id)),
         "{text}"
     );
+}
+
+#[test]
+fn every_clause_has_a_case_and_every_case_a_clause() {
+    let trace = spec::trace();
+    assert!(
+        trace.untested.is_empty(),
+        "clauses without a case: {:?}",
+        trace.untested
+    );
+    assert!(
+        trace.unfounded.is_empty(),
+        "cases without a clause: {:?}",
+        trace.unfounded
+    );
+}
+
+#[test]
+fn pages_of_the_specification_are_as_the_clauses() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/spec");
+    for (name, text) in spec::pages() {
+        let have = std::fs::read_to_string(format!("{folder}/{name}")).unwrap_or_default();
+        assert!(
+            have == text,
+            "spec/{name} is stale: run touchstone spec --write conformance/spec"
+        );
+    }
 }

@@ -1,8 +1,8 @@
 //! Failure capsules: a folder for each unexpected result, with all that somebody elsewhere needs to look into it.
 //!
 //! `case.json` has the result, its lane, subject and host; `program.txt` is what the case did, as a recording that
-//! `touchstone replay` holds against any subject; `post-mortem.txt` is what the subject showed of itself (machine state,
-//! registers, standard error); `replay.txt` has the commands that repeat it.
+//! `touchstone replay` holds against any subject; `post-mortem.txt` is what the subject showed of itself (machine
+//! state, registers, standard error); `replay.txt` has the commands that repeat it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -131,8 +131,8 @@ fn commands(report: &Report, entry: &Entry) -> String {
     let mut words = entry.replay.split(' ').skip_while(|word| *word != "--subject");
     let subject = words.nth(1).unwrap_or(&lane.subject);
     format!(
-        "the case:      {}\nits accesses:  touchstone replay program.txt --subject {} --depth {}\non another:    touchstone \
-         replay program.txt --subject reference --profile {}\nwhat it wants: touchstone explain {}\n",
+        "the case:      {}\nits accesses:  touchstone replay program.txt --subject {} --depth {}\non another:    \
+         touchstone replay program.txt --subject reference --profile {}\nwhat it wants: touchstone explain {}\n",
         entry.replay, subject, lane.depth, lane.profile, entry.case
     )
 }

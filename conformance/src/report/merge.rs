@@ -135,7 +135,9 @@ impl<'a> Join<'a> {
         }
         own.facts.planned += lane.planned;
         own.is_complete |= report.complete;
-        own.facts.unavailable = own.facts.unavailable.take().and(lane.unavailable.clone());
+        if lane.unavailable.is_none() {
+            own.facts.unavailable = None;
+        }
         Ok(number)
     }
 
@@ -348,8 +350,8 @@ mod tests {
         let problem = merged(&[report.clone(), suite]).expect_err("another suite");
         assert_eq!(
             problem,
-            "1.json: is of touchstone 0.0.0 with 5 cases, 0.json of touchstone 0.0.0 with 4 cases; merge reports of one \
-             suite"
+            "1.json: is of touchstone 0.0.0 with 5 cases, 0.json of touchstone 0.0.0 with 4 cases; merge reports \
+             of one suite"
         );
         let mut version = report.clone();
         version.subjects[0].version = Some("8.0".to_owned());

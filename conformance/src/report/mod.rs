@@ -340,7 +340,9 @@ impl Report {
         groups.into_iter().collect()
     }
 
-    /// What a lane's results allow to be said of the Musts on its profile's list ([`mustpass`]): `conformant`, `incomplete` (a Must could not be asked, or a result is
+    /// What a lane's results allow to be said of the Musts on its profile's list ([`mustpass`]).
+    ///
+    /// `conformant`, `incomplete` (a Must could not be asked, or a result is
     /// missing), `not conformant`, or `partial` when cases were left out and none of the others speaks against it.
     pub fn claim(&self, lane: usize) -> &'static str {
         let results = self.results.iter().filter(|entry| entry.lane == lane).count();

@@ -66,8 +66,8 @@ impl Selection {
     }
 }
 
-/// The part, 1..=`parts`, that a case belongs to: its id alone decides, so that it stays there whatever else is selected,
-/// added or removed. (FNV-1a over the id, folded.)
+/// The part, 1..=`parts`, that a case belongs to: its id alone decides, so that it stays there whatever else is
+/// selected, added or removed. (FNV-1a over the id, folded.)
 fn part_of(id: &str, parts: usize) -> usize {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
