@@ -760,6 +760,17 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(NetConfig { field: 5, xor: 4 }),
     },
     Mutant {
+        name: "virtio-net-mac-not-offered",
+        title: "The network device has an address but does not offer VIRTIO_NET_F_MAC.",
+        case: "virtio-net/config/mac",
+        make: |_| {
+            Box::new(VirtioMask {
+                offset: reg::VIRTIO_DEVICE_FEATURES,
+                mask: !reg::NET_MAC,
+            })
+        },
+    },
+    Mutant {
         name: "virtio-net-merged-count-one",
         title: "A frame spread over many buffers says that it has one.",
         case: "virtio-net/receive/merged",
@@ -1962,6 +1973,7 @@ mod reg {
     /// Size of each queue that the cases of networks and consoles set up.
     pub(super) const PAIR_QUEUE_SIZE: u64 = 16;
     /// Feature bits of word 0, and an offset in the header of a frame.
+    pub(super) const NET_MAC: u64 = 1 << 5;
     pub(super) const NET_HOST_TSO4: u64 = 1 << 11;
     pub(super) const ANY_LAYOUT: u64 = 1 << 27;
     pub(super) const NET_NUM_BUFFERS: u64 = 10;
