@@ -11,6 +11,7 @@ pub mod bench;
 pub mod canary;
 pub mod codec;
 pub mod execution;
+pub mod parser;
 pub mod program;
 pub mod reduce;
 pub mod seeds;
