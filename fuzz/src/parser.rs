@@ -130,7 +130,8 @@ pub static LOADER: Parser = Parser {
             // boot_flag's neighbour setup_sects; version.
             ("bz-image-short", changed(&bz_image, 0x1f1, 0x40)),
             ("bz-image-old", changed(&bz_image, 0x207, 1)),
-            ("bz-image", bz_image),
+            ("bz-image-32-bits", bz_image.clone()),
+            ("bz-image", sixty_four_bits(bz_image)),
             ("nothing", vec![0; 16]),
         ]
         .map(|(name, bytes)| (name.to_owned(), bytes))
@@ -228,6 +229,22 @@ pub fn reached(parser: &Parser, input: &[u8]) -> Vec<&'static str> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// A bzImage with what a 64-bit entry needs. The Linux/x86 Boot Protocol: kernel_alignment, relocatable_kernel,
+/// xloadflags, pref_address, init_size; the entry is 512 bytes into the kernel.
+fn sixty_four_bits(mut file: Vec<u8>) -> Vec<u8> {
+    for (at, field) in [
+        (0x230, &0x20_0000_u32.to_le_bytes()[..]),
+        (0x234, &[1]),
+        (0x236, &[1, 0]),
+        (0x258, &0x20_0000_u64.to_le_bytes()),
+        (0x260, &0x1_0000_u32.to_le_bytes()),
+    ] {
+        file[at..at + field.len()].copy_from_slice(field);
+    }
+    file.resize(file.len() + 0x400, 0xf4);
+    file
 }
 
 fn texts(seeds: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
