@@ -203,10 +203,10 @@ pub static SUBJECT_FILE: Parser = Parser {
     check: subject_file,
 };
 
-/// Parses one input: libFuzzer's way in.
+/// Parses one input: libFuzzer's way in, which keeps an input that makes it panic.
 ///
 /// # Panics
-/// When the parser does.
+/// When the parser does, or its answer is none it may give.
 pub fn check_or_panic(parser: &Parser, input: &[u8]) {
     (parser.check)(input, &mut |_| {});
 }
@@ -289,7 +289,9 @@ fn cmdline(input: &[u8], reached: Reached<'_>) {
                 ("--fw-cfg", "fw-cfg-refused"),
             ];
             let canary = options.into_iter().find(|(option, _)| text.starts_with(option));
-            canary.into_iter().for_each(|(_, name)| reached(name));
+            if let Some((_, name)) = canary {
+                reached(name);
+            }
             return;
         }
     };
