@@ -77,30 +77,18 @@ fn processor_time() -> Option<Duration> {
 }
 
 /// Xorshift: the same bytes for the same seed.
-pub struct Random(u64);
+struct Random(u64);
 
 impl Random {
-    /// Starts from a number.
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(SPREAD) | 1)
     }
 
-    /// The next byte.
-    pub fn byte(&mut self) -> u8 {
-        (self.next() >> 32) as u8
-    }
-
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
+    fn byte(&mut self) -> u8 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// A number below `limit`, which is at least 1.
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 16) as usize % limit
+        (self.0 >> 32) as u8
     }
 }
 
@@ -109,3 +97,6 @@ const INPUTS: u64 = 1000;
 
 /// More bytes than any access takes.
 const ACTION_BYTES: usize = 24;
+
+/// Makes of small seeds numbers that look like nothing.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -521,7 +521,7 @@ const IDLE_TICKS_MAX: u32 = 4096;
 /// SQWE, UIE, AIE and PIE of the clock's register B, which RESET clears. MC146818A, REGISTER B.
 const RTC_ENABLES: u64 = 0x78;
 
-/// Most ticks of one step of time: more than a second of the timer as it is at power-on.
+/// Most ticks of one step of time.
 pub const TICKS_MAX: u32 = 64;
 
 /// Most bytes of one bulk read shown in a replay.

@@ -12,6 +12,7 @@ pub mod canary;
 pub mod codec;
 pub mod execution;
 pub mod guest;
+pub mod parser;
 pub mod program;
 pub mod reduce;
 pub mod seeds;

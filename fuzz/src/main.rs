@@ -15,6 +15,7 @@ use fuzz::canary::{self, Tally};
 use fuzz::codec;
 use fuzz::execution::{self, Answer, Finding, Observer};
 use fuzz::guest::{self, Campaign};
+use fuzz::parser;
 use fuzz::program::Program;
 use fuzz::reduce;
 use fuzz::seeds;
@@ -132,15 +133,25 @@ fn main() -> ExitCode {
 /// False when something was found or missed; an error when the question made no sense.
 fn run(verb: &Verb) -> Result<bool, String> {
     match verb {
-        Verb::List { names: true } => print(&targets::ALL.map(|target| format!("{}\n", target.name)).concat()),
+        Verb::List { names: true } => {
+            let names = targets::ALL.iter().map(|target| target.name);
+            let all = names.chain(parser::ALL.iter().map(|parser| parser.name));
+            print(&all.map(|name| format!("{name}\n")).collect::<String>())
+        }
         Verb::List { names: false } => print(&list()),
-        Verb::Seeds { target, folder } => write_seeds(find(target)?, folder),
+        Verb::Seeds { target, folder } => match parser::by_name(target) {
+            Some(parser) => write_files(parser.name, &(parser.seeds)(), folder),
+            None => write_seeds(find(target)?, folder),
+        },
         Verb::Canaries {
             target,
             folder,
             report,
             measured,
-        } => canaries(find(target)?, folder, report.as_deref(), measured),
+        } => match parser::by_name(target) {
+            Some(parser) => parser_canaries(parser, folder, report.as_deref(), measured),
+            None => canaries(find(target)?, folder, report.as_deref(), measured),
+        },
         Verb::Bench {
             target,
             accesses,
@@ -151,6 +162,10 @@ fn run(verb: &Verb) -> Result<bool, String> {
             print(&format!("{}: {speed:.0} executions a second\n", target.name))
         }
         Verb::Replay { target, file } => {
+            if let Some(parser) = parser::by_name(target) {
+                let input = fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?;
+                return print(&format!("reaches {}\n", parser::reached(parser, &input).join(", ")));
+            }
             let target = find(target)?;
             replay(target, &read(target, file)?)
         }
@@ -176,17 +191,27 @@ fn list() -> String {
             text.push_str(&format!("  {:<22} {}\n", canary.name, canary.meaning));
         }
     }
+    for parser in parser::ALL {
+        text.push_str(&format!("{}: {}\n", parser.name, parser.title));
+        for canary in parser.canaries {
+            text.push_str(&format!("  {:<22} {}\n", canary.name, canary.meaning));
+        }
+    }
     text
 }
 
 fn write_seeds(target: &Target, folder: &Path) -> Result<bool, String> {
     let all = seeds::all(target).map_err(|error| error.to_string())?;
+    write_files(target.name, &all, folder)
+}
+
+fn write_files(target: &str, all: &[(String, Vec<u8>)], folder: &Path) -> Result<bool, String> {
     fs::create_dir_all(folder).map_err(|error| format!("create {}: {error}", folder.display()))?;
-    for (name, bytes) in &all {
+    for (name, bytes) in all {
         let path = folder.join(name);
         fs::write(&path, bytes).map_err(|error| format!("write {}: {error}", path.display()))?;
     }
-    print(&format!("{} seeds of {}\n", all.len(), target.name))
+    print(&format!("{} seeds of {}\n", all.len(), target))
 }
 
 /// The report of a campaign; its fields are stable.
@@ -201,49 +226,94 @@ struct Report<'a> {
 }
 
 fn canaries(target: &Target, folder: &Path, report: Option<&Path>, measured: &[(String, u64)]) -> Result<bool, String> {
-    let mut paths = Vec::new();
-    let fail = |error: io::Error| format!("read {}: {error}", folder.display());
-    for entry in fs::read_dir(folder).map_err(fail)? {
-        paths.push(entry.map_err(fail)?.path());
-    }
-    paths.sort();
     let mut tally = Tally::new(target);
     let mut findings = Vec::new();
-    for path in paths.iter().filter(|path| path.is_file()) {
-        if let Err(finding) = tally.add(target, &read(target, path)?) {
+    for path in inputs(folder)? {
+        if let Err(finding) = tally.add(target, &read(target, &path)?) {
             findings.push(format!("{}: {finding}", path.display()));
         }
     }
-    let missed = tally.missed();
-    let mut text = format!("{}: {} inputs reach\n", target.name, tally.programs);
-    for (name, count) in &tally.reached {
+    let counted = Counted {
+        programs: tally.programs,
+        reached: &tally.reached,
+        findings,
+    };
+    conclude(target.name, &counted, report, measured)
+}
+
+fn parser_canaries(
+    parser: &parser::Parser,
+    folder: &Path,
+    report: Option<&Path>,
+    measured: &[(String, u64)],
+) -> Result<bool, String> {
+    let mut inputs_read = Vec::new();
+    for path in inputs(folder)? {
+        inputs_read.push(fs::read(&path).map_err(|error| format!("read {}: {error}", path.display()))?);
+    }
+    let reached = parser::tally(parser, inputs_read.iter().map(Vec::as_slice));
+    let counted = Counted {
+        programs: inputs_read.len() as u64,
+        reached: &reached,
+        findings: Vec::new(),
+    };
+    conclude(parser.name, &counted, report, measured)
+}
+
+/// The files of a corpus, sorted.
+fn inputs(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let fail = |error: io::Error| format!("read {}: {error}", folder.display());
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        paths.push(entry.map_err(fail)?.path());
+    }
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    Ok(paths)
+}
+
+/// What a corpus reaches.
+struct Counted<'a> {
+    programs: u64,
+    reached: &'a BTreeMap<&'static str, u64>,
+    findings: Vec<String>,
+}
+
+fn conclude(
+    target: &str,
+    counted: &Counted<'_>,
+    report: Option<&Path>,
+    measured: &[(String, u64)],
+) -> Result<bool, String> {
+    let missing = counted.reached.iter().filter(|(_, count)| **count == 0);
+    let missed: Vec<&'static str> = missing.map(|(name, _)| *name).collect();
+    let mut text = format!("{target}: {} inputs reach\n", counted.programs);
+    for (name, count) in counted.reached {
         text.push_str(&format!("  {name:<22} {count}\n"));
     }
     print(&text)?;
     if let Some(path) = report {
         let report = Report {
-            target: target.name,
+            target,
             measured: measured.iter().map(|(name, number)| (name.as_str(), *number)).collect(),
-            programs: tally.programs,
-            canaries: &tally.reached,
+            programs: counted.programs,
+            canaries: counted.reached,
             missed: missed.clone(),
-            findings: findings.clone(),
+            findings: counted.findings.clone(),
         };
         let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;
         fs::write(path, json + "\n").map_err(|error| format!("write {}: {error}", path.display()))?;
     }
-    for finding in &findings {
+    for finding in &counted.findings {
         eprintln!("{finding}");
     }
     if !missed.is_empty() {
         eprintln!(
-            "{}: not reached: {}; run longer, or add a seed to fuzz/seeds/{}",
-            target.name,
-            missed.join(", "),
-            target.name
+            "{target}: not reached: {}; run longer, or add a seed",
+            missed.join(", ")
         );
     }
-    Ok(missed.is_empty() && findings.is_empty())
+    Ok(missed.is_empty() && counted.findings.is_empty())
 }
 
 /// Prints every action with its answer as it happens, so that a panic comes after what led to it.
@@ -338,6 +408,9 @@ impl Observer for Printer {
 
 fn find(name: &str) -> Result<&'static Target, String> {
     targets::by_name(name).ok_or_else(|| {
+        if parser::by_name(name).is_some() {
+            return format!("target '{name}' takes files, not programs; its inputs are read with any editor");
+        }
         let names = targets::ALL.map(|target| target.name).join(", ");
         format!("no target '{name}'; there are: {names}")
     })

@@ -2,6 +2,7 @@
 
 use fuzz::canary::Tally;
 use fuzz::execution;
+use fuzz::parser;
 use fuzz::program::Program;
 use fuzz::seeds;
 use fuzz::target::Target;
@@ -67,6 +68,21 @@ fn random_inputs_show_no_finding(#[case] target: &Target) {
         let length = next() % 256;
         let input: Vec<u8> = (0..length).map(|_| (next() >> 32) as u8).collect();
         fuzz::check_or_panic(target, &input);
+    }
+}
+
+#[test]
+fn seeds_of_parsers_reach_every_canary() {
+    for parser in parser::ALL {
+        let seeds = (parser.seeds)();
+        let counts = parser::tally(parser, seeds.iter().map(|(_, bytes)| bytes.as_slice()));
+        let missed: Vec<_> = counts.iter().filter(|(_, count)| **count == 0).collect();
+        assert!(missed.is_empty(), "{}: {missed:?}", parser.name);
+        assert!(
+            parser.canaries.is_sorted_by_key(|canary| canary.name),
+            "{}",
+            parser.name
+        );
     }
 }
 

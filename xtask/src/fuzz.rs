@@ -267,7 +267,7 @@ fn engine(target: &str, time_seconds: u64, seed: Option<u32>, folders: &Folders)
     command.arg(&folders.corpus).arg(&folders.seeds).args([
         "--",
         &format!("-max_total_time={time_seconds}"),
-        &format!("-max_len={INPUT_LENGTH_MAX}"),
+        &format!("-max_len={}", input_length_max(&folders.seeds)?),
         &format!("-timeout={HANG_SECONDS}"),
         "-print_final_stats=1",
     ]);
@@ -298,6 +298,15 @@ fn engine(target: &str, time_seconds: u64, seed: Option<u32>, folders: &Folders)
     }
     outcome.success = child.wait().context("wait for libFuzzer")?.success();
     Ok(outcome)
+}
+
+/// As long as programs may be, and as long as the longest seed: libFuzzer cuts what is longer.
+fn input_length_max(seeds: &Path) -> Result<u64> {
+    let mut longest = INPUT_LENGTH_MAX;
+    for entry in fs::read_dir(seeds).with_context(|| format!("read {}", seeds.display()))? {
+        longest = longest.max(entry?.metadata()?.len());
+    }
+    Ok(longest)
 }
 
 /// Shows the shortest program that still fails, and how to see it again.

@@ -1,0 +1,6 @@
+//! libFuzzer's way into target `loader`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| fuzz::parser::check_or_panic(&fuzz::parser::LOADER, input));

@@ -1,0 +1,6 @@
+//! libFuzzer's way into target `subject_file`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| fuzz::parser::check_or_panic(&fuzz::parser::SUBJECT_FILE, input));
