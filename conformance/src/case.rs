@@ -59,6 +59,8 @@ pub enum Feature {
     FwCfg,
     /// 16550A at 0x3f8.
     Serial,
+    /// The serial port's line stays up while its interrupt is pending: cases of other chips drive their input with it.
+    SerialLine,
     /// 8259 pair.
     Pic,
     /// 8254.
@@ -87,6 +89,8 @@ pub enum Feature {
     Fdt,
     /// The command line announces virtio-mmio devices.
     AutoCmdline,
+    /// More than 32 CPUs can be had.
+    ManyCpus,
 }
 
 /// The machine a case wants. Written as `Setup { modern: true, ..Setup::DEFAULT }`.

@@ -4,6 +4,8 @@
 //! entry that matches nothing and an entry without a reason fail the run, so that the file never says more than what
 //! is so.
 
+pub mod regenerate;
+
 use std::path::Path;
 
 use serde::Deserialize;

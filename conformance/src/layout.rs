@@ -126,6 +126,7 @@ pub static MICROVM_2019: Layout = Layout {
         Feature::Rtc,
         Feature::FwCfg,
         Feature::Serial,
+        Feature::SerialLine,
         Feature::Pic,
         Feature::Pit,
         Feature::Ioapic,
@@ -137,6 +138,7 @@ pub static MICROVM_2019: Layout = Layout {
         Feature::MaxRamBelow4g,
         Feature::E820Key,
         Feature::AutoCmdline,
+        Feature::ManyCpus,
     ],
 };
 
@@ -154,6 +156,7 @@ pub static QEMU_7_2: Layout = Layout {
         Feature::Rtc,
         Feature::FwCfg,
         Feature::Serial,
+        Feature::SerialLine,
         Feature::Pic,
         Feature::Pit,
         Feature::Ioapic,
@@ -164,6 +167,7 @@ pub static QEMU_7_2: Layout = Layout {
         Feature::VirtioModern,
         Feature::Fdt,
         Feature::AutoCmdline,
+        Feature::ManyCpus,
     ],
 };
 

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 mod benches;
+mod mutants;
 mod recordings;
+mod scale;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::case::Case;
@@ -18,10 +20,9 @@ use conformance::catalog;
 use conformance::expectation::Expectations;
 use conformance::layout::Layout;
 use conformance::machine::Depth;
-use conformance::report::{Circumstances, Report, html, junit, markdown, tap, terminal};
+use conformance::report::{Circumstances, Report, capsule, html, junit, markdown, tap, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::spec;
-use conformance::subject::mutant::MUTANTS;
 use conformance::subject::{Lane, Subject, Wanted, remains};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -46,6 +47,9 @@ enum Command {
     Explain {
         /// The case's id.
         id: String,
+        /// A report.json of `run --report`, whose results for the case are shown, too.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
     },
     /// Holds clauses and cases against each other: neither may stand alone.
     Trace,
@@ -58,10 +62,18 @@ enum Command {
         #[arg(long, value_name = "DIR", conflicts_with = "write")]
         check: Option<PathBuf>,
     },
-    /// Renders a report again.
+    /// Prints a subject's expectations as a report has them, for review.
+    Expectations(scale::ExpectationsArguments),
+    /// Shows, writes or checks the frozen list of Must cases that conformance to a profile means.
+    Mustpass(scale::MustpassArguments),
+    /// Renders a report again, or merges several.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Report {
+        #[command(subcommand)]
+        command: Option<scale::ReportCommand>,
         /// A report.json of `run --report`.
-        file: PathBuf,
+        #[arg(required = true)]
+        file: Option<PathBuf>,
         /// What to make of it.
         #[arg(long, value_enum, default_value = "md")]
         format: ReportFormat,
@@ -71,10 +83,12 @@ enum Command {
         #[command(subcommand)]
         command: SubjectCommand,
     },
-    /// Lists the planted bugs that `--subject mutant:NAME` has.
-    Mutants,
+    /// Lists the planted bugs that `--subject mutant:NAME` has, or counts how many the suite catches.
+    Mutants(mutants::MutantsArguments),
     /// Holds a recording of a real machine against a subject, answer by answer.
     Replay(recordings::ReplayArguments),
+    /// Runs the cases' programs on a subject and keeps its answers as a recording.
+    Record(scale::RecordArguments),
     /// Works on recordings.
     Recording {
         #[command(subcommand)]
@@ -115,7 +129,7 @@ struct SelectArguments {
     /// Only these profiles; the default is the subject's first, and at depth bus all of them.
     #[arg(long, value_delimiter = ',', value_parser = parse_profile)]
     profile: Vec<&'static Layout>,
-    /// Only the K-th of N parts of the run.
+    /// Only the K-th of N parts of the suite; a case is always in the same.
     #[arg(long, value_name = "K/N", value_parser = parse_partition)]
     partition: Option<(usize, usize)>,
 }
@@ -133,6 +147,9 @@ struct RunArguments {
     /// Fail when one of these depths cannot be run here.
     #[arg(long, value_delimiter = ',', value_parser = parse_depth)]
     require: Vec<Depth>,
+    /// Fail when more results than this are skipped: not applicable, unsupported, or known deviations.
+    #[arg(long, value_name = "N")]
+    max_skips: Option<usize>,
     /// List what would run and stop.
     #[arg(long)]
     list: bool,
@@ -175,6 +192,9 @@ struct RunArguments {
     /// Write it as TAP version 14.
     #[arg(long, value_name = "FILE")]
     tap: Option<PathBuf>,
+    /// For each unexpected result write a folder with all that is needed to look into it elsewhere.
+    #[arg(long, value_name = "DIR")]
+    capsules: Option<PathBuf>,
     /// Print the matrix of cases and subjects.
     #[arg(long)]
     matrix: bool,
@@ -233,8 +253,13 @@ fn execute(command: Command) -> Result<(), End> {
     match command {
         Command::Run(arguments) => run(&arguments),
         Command::List(arguments) => list(&arguments),
-        Command::Explain { id } => explain(&id),
-        Command::Report { file, format } => report(&file, format),
+        Command::Explain { id, report } => explain(&id, report.as_deref()),
+        Command::Expectations(arguments) => scale::expectations(&arguments),
+        Command::Mustpass(arguments) => scale::mustpass(&arguments),
+        Command::Report {
+            command: Some(command), ..
+        } => scale::report(&command),
+        Command::Report { file, format, .. } => report(&file.unwrap_or_default(), format),
         Command::Subject {
             command: SubjectCommand::Check { subject, images },
         } => {
@@ -244,6 +269,10 @@ fn execute(command: Command) -> Result<(), End> {
         Command::Replay(arguments) => {
             watch_signals(false)?;
             recordings::replay(&arguments)
+        }
+        Command::Record(arguments) => {
+            watch_signals(false)?;
+            scale::record(&arguments)
         }
         Command::Recording { command } => recordings::recording(&command),
         Command::Golden { command } => {
@@ -258,15 +287,7 @@ fn execute(command: Command) -> Result<(), End> {
         }
         Command::Trace => trace(),
         Command::Spec { write, check } => specification(write.as_deref(), check.as_deref()),
-        Command::Mutants => {
-            for mutant in MUTANTS {
-                out(&format!(
-                    "{}\n    {} Caught by {}.",
-                    mutant.name, mutant.title, mutant.case
-                ));
-            }
-            Ok(())
-        }
+        Command::Mutants(arguments) => mutants::mutants(&arguments),
     }
 }
 
@@ -373,6 +394,9 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     for file in report_files(arguments).into_iter().flatten() {
         try_file(file)?;
     }
+    if let Some(folder) = &arguments.capsules {
+        capsule::prepare(folder).map_err(|problem| End::new(End::USAGE, format!("--capsules {problem}")))?;
+    }
     let stop = watch_signals(true)?;
     let mut bar = Bar::new(plan.units.len());
     let results = runner::run(&plan, &options, &stop, &mut bar);
@@ -388,10 +412,17 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     };
     let mut report = Report::new(&plan, &results, &circumstances);
     report.problems.extend(missing_depths(&arguments.require, &plan));
+    report
+        .problems
+        .extend(scale::too_many_skips(&report, arguments.max_skips));
     if stop.load(Ordering::Relaxed) {
         report.problems.push("the run was interrupted".to_owned());
     }
     let unwritten = write_files(arguments, &report);
+    let uncapsuled = arguments
+        .capsules
+        .as_deref()
+        .map_or(Ok(()), |folder| scale::write_capsules(folder, &report));
     if arguments.matrix {
         out(&terminal::matrix(&report));
     }
@@ -401,6 +432,7 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     }
     out(&terminal::summary(&report));
     unwritten?;
+    uncapsuled?;
     match (unstarted, report.totals().failed) {
         (Some(_), _) => Err(End {
             code: End::NOT_STARTED,
@@ -430,16 +462,19 @@ fn list(arguments: &ListArguments) -> Result<(), End> {
     Ok(())
 }
 
-fn explain(id: &str) -> Result<(), End> {
+fn explain(id: &str, report: Option<&Path>) -> Result<(), End> {
     let case: &Case = catalog::by_id(id).ok_or_else(|| no_such_case(&[id.to_owned()]))?;
+    let report = report.map(scale::read_report).transpose()?;
     out(&catalog::explain(case));
+    if let Some(report) = report {
+        out(&terminal::results_of(&report, id));
+    }
     Ok(())
 }
 
 fn report(file: &Path, format: ReportFormat) -> Result<(), End> {
     let usage = |problem: String| End::new(End::USAGE, format!("{}: {problem}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| usage(format!("read: {error}")))?;
-    let report = Report::parse(&text).map_err(usage)?;
+    let report = scale::read_report(file)?;
     match format {
         ReportFormat::Md => out(&markdown::render(&report)),
         ReportFormat::Html => out(&html::render(&report)),

@@ -16,6 +16,7 @@
 //! Numbers in answers are hexadecimal without prefix, and `inb 0x71 *3` is the same read three times. Changes of
 //! interrupt lines stand before the answer; `raise 8 *4` is raise, lower, raise, lower of line 8.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
@@ -93,6 +94,13 @@ impl Recording {
                 problem: "there is no record in it; give FILE.json.gz, FILE.txt or a folder of text files".to_owned(),
             });
         }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = recording.records.iter().find(|record| !names.insert(&record.name)) {
+            return Err(RecordingError {
+                place: path.display().to_string(),
+                problem: format!("record {} stands there twice; remove one", twice.name),
+            });
+        }
         Ok(recording)
     }
 
@@ -111,6 +119,13 @@ impl Recording {
             let mut whole = Recording::default();
             for file in &files {
                 let part = Recording::read_any(file)?;
+                if !whole.records.is_empty() && (&part.source, &part.profile) != (&whole.source, &whole.profile) {
+                    let (own, others) = (&part.source, &whole.source);
+                    return Err(RecordingError {
+                        place: file.display().to_string(),
+                        problem: format!("is of '{own}', the files before it of '{others}'; keep them in two folders"),
+                    });
+                }
                 (whole.source, whole.profile) = (part.source, part.profile);
                 whole.records.extend(part.records);
             }
@@ -211,11 +226,7 @@ impl Recording {
     pub fn to_text(&self, prefix: &str) -> String {
         let mut text = format!("# source: {}\n# profile: {}\n", self.source, self.profile);
         for record in self.records.iter().filter(|record| record.name.starts_with(prefix)) {
-            let config = record
-                .config
-                .iter()
-                .map(|(key, value)| format!("{key}={}", quote(value)));
-            let config = config.collect::<Vec<_>>().join(" ");
+            let config = record.config_text();
             let _infallible = write!(text, "\nrecord {}\nconfig {config}\n", record.name);
             let mut steps = record.steps.as_slice();
             while let Some(first) = steps.first() {
@@ -254,6 +265,13 @@ impl Record {
             .nth(words - 1)
             .map_or(self.name.len(), |(at, _)| at);
         &self.name[..end]
+    }
+
+    /// The configuration as one line has it.
+    pub fn config_text(&self) -> String {
+        let pairs = self.config.iter();
+        let pairs = pairs.map(|(key, value)| format!("{key}={}", quote(value)));
+        pairs.collect::<Vec<_>>().join(" ")
     }
 
     /// A value of the configuration.
@@ -433,9 +451,10 @@ fn flat_config(config: &serde_json::Map<String, serde_json::Value>) -> Vec<(Stri
     flat
 }
 
-/// Values with spaces, quotes or nothing in them are quoted as JSON strings.
+/// Values with spaces, quotes, control characters or nothing in them are quoted as JSON strings.
 fn quote(value: &str) -> String {
-    let plain = !value.is_empty() && !value.contains([' ', '"', '\\']);
+    let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '"' || letter == '\\';
+    let plain = !value.is_empty() && !value.contains(odd);
     if plain {
         value.to_owned()
     } else {

@@ -89,7 +89,7 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<(), End> {
         .map_err(|error| usage(error.to_string()))?;
     let settled = settled.unwrap_or_default();
     let lane = lane(&arguments.subject, arguments.depth, Some(layout))?;
-    let adapter = adapter(&lane)?;
+    let adapters = adapters(&lane)?;
     let select = |name: &str| {
         arguments.filter.is_empty() || arguments.filter.iter().any(|prefix| name.starts_with(prefix.as_str()))
     };
@@ -98,7 +98,7 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<(), End> {
         bar.set_message(name.to_owned());
         bar.inc(1);
     };
-    let summary = replay::replay(&recording, adapter, layout, &settled, &select, &mut progress);
+    let summary = replay::replay(&recording, &adapters, layout, &settled, &select, &mut progress);
     bar.finish_and_clear();
     let summary = summary.map_err(|error| End::new(End::UNEXPECTED, error.to_string()))?;
     if summary.areas.is_empty() && summary.skipped.is_empty() {
@@ -358,6 +358,16 @@ fn lane(name: &str, depth: Depth, profile: Option<&'static Layout>) -> Result<La
     lane.ok_or_else(|| usage(format!("subject {name} has no depth {depth} for this profile")))
 }
 
+/// Those of a lane's ways that this host has, the first choice first.
+pub(crate) fn adapters(lane: &Lane) -> Result<Vec<&dyn Adapter>, End> {
+    let first = adapter(lane);
+    let adapters: Vec<&dyn Adapter> = lane.ways.iter().flat_map(|way| way.adapter.as_deref()).collect();
+    if adapters.is_empty() {
+        first?;
+    }
+    Ok(adapters)
+}
+
 fn adapter(lane: &Lane) -> Result<&dyn Adapter, End> {
     let way = lane.ways.first().map(|way| way.adapter.as_ref());
     match way {
@@ -370,7 +380,7 @@ fn adapter(lane: &Lane) -> Result<&dyn Adapter, End> {
     }
 }
 
-fn progress_bar(length: usize) -> indicatif::ProgressBar {
+pub(crate) fn progress_bar(length: usize) -> indicatif::ProgressBar {
     if std::io::stderr().is_terminal() {
         indicatif::ProgressBar::new(length as u64)
     } else {

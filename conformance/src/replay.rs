@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Adapter, Broken, LineEvent, Machine, Stop};
+use crate::machine::{Adapter, Broken, Caps, LineEvent, Machine, Stop};
 use crate::program::{Action, Hex, parse_number};
 use crate::recording::{Operation, Record, Recording, Step, level_word};
 
@@ -152,13 +152,14 @@ impl Settled {
     }
 }
 
-/// Replays the records that `select` takes on fresh machines. `progress` is told each record's name.
+/// Replays the records that `select` takes on fresh machines, each on the first of `adapters` that can do what the
+/// record needs. `progress` is told each record's name.
 ///
 /// # Errors
 /// [`ReplayError`] when the subject breaks or a record cannot be understood.
 pub fn replay(
     recording: &Recording,
-    adapter: &dyn Adapter,
+    adapters: &[&dyn Adapter],
     layout: &Layout,
     settled: &Settled,
     select: &dyn Fn(&str) -> bool,
@@ -173,6 +174,14 @@ pub fn replay(
     for record in recording.records.iter().filter(|record| select(&record.name)) {
         progress(&record.name);
         let setup = setup(record)?;
+        let needs = needs(record)?;
+        let missing = |adapter: &&dyn Adapter| adapter.caps().missing(needs);
+        let Some(adapter) = adapters.iter().copied().find(|adapter| missing(adapter).is_empty()) else {
+            let caps = adapters.first().map_or(needs, missing);
+            let reason = format!("subject lacks capability {caps}");
+            summary.skipped.push((record.name.clone(), reason));
+            continue;
+        };
         let mut area = Area {
             name: record.area().to_owned(),
             records: 1,
@@ -266,12 +275,34 @@ pub fn setup(record: &Record) -> Result<Setup, ReplayError> {
                 setup.devices = names.leak();
             }
             "append" => setup.append = Some(value.clone().leak()),
+            "bz-image" => setup.bz_image = value == "true",
+            "rtc-base" => setup.rtc_base = value.clone().leak(),
+            "needs" => {}
             "kernel" => setup.append = setup.append.or(Some("")),
             _ => options.push((&*key.clone().leak(), &*value.clone().leak())),
         }
     }
     setup.options = options.leak();
     Ok(setup)
+}
+
+/// The capabilities that a record needs; none where it does not say.
+///
+/// # Errors
+/// [`ReplayError::Config`] names the word that is no capability.
+pub fn needs(record: &Record) -> Result<Caps, ReplayError> {
+    let words = record.value("needs").unwrap_or_default().split(',');
+    words
+        .filter(|word| !word.is_empty())
+        .try_fold(Caps::NONE, |caps, word| {
+            let named = Caps::NAMED.iter().find(|(name, _)| *name == word);
+            named
+                .map(|(_, cap)| caps.with(*cap))
+                .ok_or_else(|| ReplayError::Config {
+                    record: record.name.clone(),
+                    problem: format!("needs={word} is no capability"),
+                })
+        })
 }
 
 fn replay_record(

@@ -3,7 +3,8 @@
 //! Always checked: nothing panics, a read answers within its width, time moves when it is told to, and a reset brings
 //! every interrupt line to its level at power-on. Of one input in [`DEEP_EVERY`], chosen by its bytes, also: the same
 //! program gives the same answers twice, and when each step of time is made in two; a reset forgets all the guest did
-//! but what the clock keeps; and DMA writes nothing but what the guest's own descriptors allow. A program that takes too long is libFuzzer's to find (`-timeout`).
+//! but what the clock keeps; and DMA writes nothing but what the guest's own descriptors allow. A program that takes
+//! too long is libFuzzer's to find (`-timeout`).
 
 use std::fmt;
 use std::ops::Range;

@@ -3,7 +3,7 @@
 //! An input is a [`program::Program`]: a set-up and actions. libFuzzer mutates its bytes ([`codec`]), people read its
 //! text (qtest lines), and conformance cases and the programs in `seeds/` are the same thing. [`execution`] runs one on
 //! the reference machine and checks what must hold whatever a guest does; [`canary`] tells whether a corpus gets where
-//! it should.
+//! it should. [`guest`] is apart: random programs in a real guest, against the VMM as a process.
 //!
 //! Nothing here needs libFuzzer but the two small files in `fuzz_targets/`, which the feature `libfuzzer` turns on.
 
@@ -11,6 +11,7 @@ pub mod bench;
 pub mod canary;
 pub mod codec;
 pub mod execution;
+pub mod guest;
 pub mod parser;
 pub mod program;
 pub mod reduce;

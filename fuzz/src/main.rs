@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use conformance::program::Action;
 use fuzz::bench;
 use fuzz::canary::{self, Tally};
 use fuzz::codec;
 use fuzz::execution::{self, Answer, Finding, Observer};
+use fuzz::guest::{self, Campaign};
 use fuzz::parser;
 use fuzz::program::Program;
 use fuzz::reduce;
 use fuzz::seeds;
 use fuzz::target::Target;
 use fuzz::targets;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use vmm::machine::Machine;
 
@@ -84,6 +86,8 @@ enum Verb {
         /// The input: bytes, or a program as text in a file `*.txt`.
         file: PathBuf,
     },
+    /// Runs random guest programs against `microvm run` on KVM; fails when one harms the VMM.
+    Guest(GuestArgs),
     /// Leaves out of an input what its finding does not need, and prints the rest as a program.
     Min {
         /// The target.
@@ -91,6 +95,28 @@ enum Verb {
         /// The input: bytes, or a program as text in a file `*.txt`.
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct GuestArgs {
+    /// The VMM's binary.
+    #[arg(long)]
+    microvm: PathBuf,
+    /// The image `agent`.
+    #[arg(long)]
+    agent: PathBuf,
+    /// Programs to run.
+    #[arg(long, default_value_t = 1000)]
+    runs: u64,
+    /// What they are made from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// VMM processes at a time.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Runs this one program again, after those of its batch that came before it, and prints it.
+    #[arg(long)]
+    only: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -147,6 +173,7 @@ fn run(verb: &Verb) -> Result<bool, String> {
             let target = find(target)?;
             print(&read(target, file)?.text(target))
         }
+        Verb::Guest(arguments) => run_guests(arguments),
         Verb::Min { target, file } => {
             let target = find(target)?;
             shorten(target, &read(target, file)?)
@@ -308,6 +335,45 @@ fn replay(target: &Target, program: &Program) -> Result<bool, String> {
         Ok(()) => print("# no finding\n"),
         Err(finding) => print(&format!("# finding: {finding}\n")).map(|_| false),
     }
+}
+
+fn run_guests(arguments: &GuestArgs) -> Result<bool, String> {
+    if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
+        return print(&format!("skipped: /dev/kvm: {error}\n"));
+    }
+    let campaign = Campaign {
+        microvm: arguments.microvm.clone(),
+        agent: arguments.agent.clone(),
+        runs: arguments.runs,
+        seed: arguments.seed,
+        jobs: arguments.jobs,
+    };
+    let (summary, seconds) = guest::timed(|| match arguments.only {
+        Some(index) => {
+            let first = guest::first_of_batch(index);
+            let setup = guest::setup_of(index);
+            print(&format!(
+                "# program {index} of seed {}, set-up {}\n",
+                campaign.seed, setup.name
+            ))?;
+            for step in guest::generate::program(setup, campaign.seed, index) {
+                print(&format!("{step}\n"))?;
+            }
+            guest::run_batch(&campaign, first, index + 1, &ProgressBar::hidden())
+        }
+        None => guest::run(&campaign),
+    });
+    let summary = summary?;
+    print(&summary.text(seconds))?;
+    for (index, finding) in &summary.findings {
+        let (seed, setup) = (campaign.seed, guest::setup_of(*index).name);
+        let again = format!("cargo xtask fuzz guest --seed {seed} --only {index}");
+        let finding = finding.trim_end();
+        print(&format!(
+            "guest: finding in program {index} (set-up {setup}): {finding}\n  see it again: {again}\n"
+        ))?;
+    }
+    Ok(summary.findings.is_empty())
 }
 
 fn shorten(target: &Target, program: &Program) -> Result<bool, String> {

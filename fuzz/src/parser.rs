@@ -1,7 +1,7 @@
 //! Parser targets: an input is a file or a text that a user or a test hands over, as it is.
 //!
-//! Each must come to an answer or to an error, without a panic and in bounded time and memory. The canaries are the ways
-//! an input can be refused, and that one is taken.
+//! Each must come to an answer or to an error, without a panic and in bounded time and memory. The canaries are the
+//! ways an input can be refused, and that one is taken.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -161,11 +161,13 @@ pub static QTEST: Parser = Parser {
             ),
             (
                 "memory",
-                "write 0x1000 0x4 0x01020304\nread 0x1000 0x4\nb64read 0x1000 4\nmemset 0x2000 16 0xaa\nb64write 0x1000 3 QUJD\n",
+                "write 0x1000 0x4 0x01020304\nread 0x1000 0x4\nb64read 0x1000 4\n\
+                 memset 0x2000 16 0xaa\nb64write 0x1000 3 QUJD\n",
             ),
             (
                 "interrupts",
-                "irq_intercept_in ioapic\noutb 0x3f9 2\nclock_step 1000000\nset_irq_in ioapic unnamed-gpio-in 4 1\nsystem_reset\n",
+                "irq_intercept_in ioapic\noutb 0x3f9 2\nclock_step 1000000\n\
+                 set_irq_in ioapic unnamed-gpio-in 4 1\nsystem_reset\n",
             ),
             (
                 "wrong",

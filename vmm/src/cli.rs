@@ -23,6 +23,7 @@ use crate::boot::firmware;
 use crate::chip::debug_console;
 use crate::host::disk::HostDisk;
 use crate::host::options::{DebugConsoleTo, RtcClock, RunOptions, SerialTo};
+use crate::host::privileges::User;
 use crate::virtio::Peer;
 
 mod values;
@@ -119,6 +120,12 @@ pub struct RunArgs {
     /// Note the time of every byte the guest writes to port 0x3f0, one line each.
     #[arg(long, value_name = "FILE")]
     pub boot_marks: Option<PathBuf>,
+    /// Confine the VMM once everything is opened: a system call filter for each thread, no capabilities, no core dumps.
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    pub sandbox: String,
+    /// Become this user and group, by numbers, once everything is opened; needs root.
+    #[arg(long, value_name = "UID:GID")]
+    pub user: Option<String>,
 }
 
 /// Options of `microvm qtest`.
@@ -324,6 +331,8 @@ impl RunArgs {
             no_reboot: self.no_reboot,
             boot_marks: self.boot_marks.clone(),
             rtc_clock,
+            sandbox: on_off("--sandbox", &self.sandbox)?,
+            user: self.user.as_deref().map(user).transpose()?,
         };
         Ok((config, options))
     }
@@ -623,6 +632,28 @@ fn fw_cfg_file(text: &str) -> Result<(String, Vec<u8>), CliError> {
 fn port(option: &str, text: &str) -> Result<u16, CliError> {
     let number = parse_number(text).and_then(|number| u16::try_from(number).ok());
     number.ok_or_else(|| CliError::Usage(format!("{option} '{text}': write a port from 0 to 0xffff, as 0xf4")))
+}
+
+fn on_off(option: &str, text: &str) -> Result<bool, CliError> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(CliError::Usage(format!("{option} '{text}': write on or off"))),
+    }
+}
+
+fn user(text: &str) -> Result<User, CliError> {
+    // The largest number means "leave as it is" to the kernel.
+    let number = |digits: &str| {
+        let number = parse_decimal(digits).and_then(|number| u32::try_from(number).ok());
+        number.filter(|&number| number != u32::MAX)
+    };
+    let ids = text
+        .split_once(':')
+        .and_then(|(uid, gid)| Some((number(uid)?, number(gid)?)));
+    let (uid, gid) =
+        ids.ok_or_else(|| CliError::Usage(format!("--user '{text}': write UID:GID in numbers, as 65534:65534")))?;
+    Ok(User { uid, gid })
 }
 
 fn serial_to(text: &str) -> Result<SerialTo, CliError> {

@@ -85,6 +85,9 @@ use vmm::machine::Machine;
     &["run", "--kernel", "ok.elf", "--smp", "289"],
     "The max CPUs supported by machine 'microvm' is 288"
 )]
+#[case::sandbox(&["run", "--kernel", "ok.elf", "--sandbox", "yes"], "--sandbox 'yes': write on or off")]
+#[case::user_by_name(&["run", "--kernel", "ok.elf", "--user", "nobody"], "--user 'nobody': write UID:GID in numbers")]
+#[case::user_unchanged(&["run", "--kernel", "ok.elf", "--user", "4294967295:0"], "write UID:GID in numbers")]
 #[case::topology(&["inspect", "e820", "--smp", "4,cores=2"], "cores is CPU topology, which is not offered; drop it")]
 #[case::date(&["inspect", "cmos", "--rtc", "base=2020-02-30"], "base is utc, localtime or a date such as")]
 #[case::rtc_key(&["inspect", "cmos", "--rtc", "driftfix=slew"], "'driftfix' is not understood")]

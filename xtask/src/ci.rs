@@ -40,8 +40,10 @@ fn verify(arguments: &[&str]) -> Result<()> {
     })
 }
 
-/// Ten seconds for each target where cargo-fuzz is installed; where it is not, the tests have replayed the corpus.
+/// Guest programs where KVM is, and ten seconds for each target where cargo-fuzz is installed; where it is not, the
+/// tests have replayed the corpus.
 fn fuzz_smoke() -> Result<()> {
+    fuzz::guest(&["--runs", "160"])?;
     if shell::first_line("cargo", &["fuzz", "--version"]).is_none() {
         eprintln!("skipped: cargo-fuzz is not installed (`cargo xtask setup --install` gets it)");
         return Ok(());

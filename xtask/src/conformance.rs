@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::{guest_images, shell};
 
+/// As the first argument: the planted bugs instead of a run.
+const MUTANTS: &str = "--mutants";
+
 /// Exit code for a harness that could not even start, beside the suite's own.
 const NOT_STARTED: u8 = 3;
 
@@ -23,11 +26,18 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 /// The same, with a harness failure as an error.
 pub(crate) fn try_run(arguments: &[String]) -> Result<u8> {
     build()?;
-    let images = guest_images::build()?;
     let touchstone = shell::target().join("debug/touchstone");
     // In the caller's folder: that is what the paths among the arguments start from.
     let mut command = Command::new(touchstone);
-    command.arg("run").arg("--images").arg(images).args(arguments);
+    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == MUTANTS) {
+        command.args(["mutants", "--run"]).args(rest);
+    } else {
+        command
+            .arg("run")
+            .arg("--images")
+            .arg(guest_images::build()?)
+            .args(arguments);
+    }
     let status = command
         .status()
         .with_context(|| format!("start {}", shell::line(&command)))?;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use crate::shell;
+use crate::{guest_images, shell};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -49,6 +49,12 @@ pub(crate) enum Verb {
         /// The input.
         file: PathBuf,
     },
+    /// Runs random guest programs against `microvm run` on KVM; `--runs N`, `--seed N`, `--jobs N`, `--only N`.
+    #[command(trailing_var_arg = true, disable_help_flag = true)]
+    Guest {
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Keeps an input as a seed: a program in `fuzz/seeds/TARGET/NAME.txt`, for the tests and every later campaign.
     Promote {
         /// The target.
@@ -78,6 +84,7 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
         Verb::Replay { target, file } => fuzzer(&["replay", target, &absolute(file)?]),
         Verb::Show { target, file } => fuzzer(&["show", target, &absolute(file)?]),
         Verb::Min { target, file } => fuzzer(&["min", target, &absolute(file)?]),
+        Verb::Guest { arguments } => guest(arguments),
         Verb::Promote { target, file, name } => promote(target, file, name),
     }
 }
@@ -100,6 +107,24 @@ fn campaigns(time_seconds: u64, seed: Option<u32>, resume: bool) -> Result<()> {
         bail!("campaigns that failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Guest programs on KVM: the VMM is a process of its own, with the checks of a dev build.
+pub(crate) fn guest<S: AsRef<str>>(arguments: &[S]) -> Result<()> {
+    let images = guest_images::build()?;
+    shell::succeed(&mut shell::cargo(&[
+        "build",
+        "--quiet",
+        "--locked",
+        "--package",
+        "vmm",
+        "--bins",
+    ]))?;
+    let microvm = shell::target().join("debug").join("microvm");
+    let mut command = fuzzer_command();
+    command.arg("guest").arg("--microvm").arg(microvm);
+    command.arg("--agent").arg(images.join("agent"));
+    shell::succeed(command.args(arguments.iter().map(AsRef::as_ref)))
 }
 
 /// libFuzzer without a sanitizer runs on stable; the canaries are counted by replaying what it kept.

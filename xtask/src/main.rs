@@ -26,7 +26,8 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Builds what is needed and runs the conformance suite; all arguments go to `touchstone run`.
+    /// Builds what is needed and runs the conformance suite; all arguments go to `touchstone run`, or with --mutants as the
+    /// first to `touchstone mutants --run`.
     #[command(trailing_var_arg = true, disable_help_flag = true)]
     Conformance {
         #[arg(allow_hyphen_values = true)]

@@ -23,7 +23,7 @@ const AREA: Case = Case {
 
 /// The serial port's line can be driven, which is GSI 4.
 const LINE: Caps = Caps::SERIAL;
-const LINE_FEATURES: &[Feature] = &[Feature::Ioapic, Feature::Serial];
+const LINE_FEATURES: &[Feature] = &[Feature::Ioapic, Feature::SerialLine];
 const TIMER_FEATURES: &[Feature] = &[Feature::Ioapic, Feature::Pit];
 
 pub(crate) const CASES: &[Case] = &[

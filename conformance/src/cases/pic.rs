@@ -30,14 +30,13 @@ const AREA: Case = Case {
 const LINES_HERE: Caps = Caps::SERIAL;
 const SERIAL_QUEUES: Caps = Caps::SERIAL.with(Caps::QUEUES);
 
-const RNG: Setup = Setup {
+const WITH_SERIAL: &[Feature] = &[Feature::Pic, Feature::Pit, Feature::SerialLine];
+
+/// So many that the interrupts of the two highest transports are the slave's in every profile.
+const RNGS: Setup = Setup {
     modern: true,
-    devices: &["virtio-rng"],
+    devices: &["virtio-rng"; 5],
     ..Setup::DEFAULT
-};
-const TWO_RNGS: Setup = Setup {
-    devices: &["virtio-rng", "virtio-rng"],
-    ..RNG
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -52,6 +51,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/auto-eoi/rotates",
         title: "With rotation in automatic EOI mode the input acknowledged becomes the lowest.",
         clause: &clause::ROTATION,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(auto_eoi_rotates),
         ..AREA
@@ -61,7 +61,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "An input masked at the slave does not reach the master.",
         clause: &clause::CASCADE,
         needs: Caps::QUEUES,
-        setup: RNG,
+        setup: RNGS,
         body: Body::Bus(cascade_masked),
         ..AREA
     },
@@ -70,7 +70,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "While the master serves the slave's input no other input of the slave gets through.",
         clause: &clause::CASCADE,
         needs: Caps::QUEUES,
-        setup: TWO_RNGS,
+        setup: RNGS,
         body: Body::Bus(cascade_nesting),
         ..AREA
     },
@@ -79,7 +79,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "A request at the slave is one at the master's IR2, and each acknowledges its own.",
         clause: &clause::CASCADE,
         needs: Caps::QUEUES,
-        setup: RNG,
+        setup: RNGS,
         body: Body::Bus(cascade_request),
         ..AREA
     },
@@ -102,6 +102,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "Whether an edge-triggered input stays requested when it falls before it is acknowledged.",
         clause: &clause::TRIGGER,
         level: Level::May,
+        features: WITH_SERIAL,
         needs: Caps::SERIAL,
         body: Body::Bus(edge_short_pulse),
         ..AREA
@@ -124,6 +125,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/eoi/non-specific",
         title: "A non-specific EOI ends the service of the highest priority.",
         clause: &clause::EOI,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(eoi_non_specific),
         ..AREA
@@ -153,6 +155,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/eoi/specific",
         title: "A specific EOI ends the service of the input named.",
         clause: &clause::EOI,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(eoi_specific),
         ..AREA
@@ -175,6 +178,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/icw/clears-special-mask",
         title: "ICW1 ends special mask mode.",
         clause: &clause::ICW1,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(icw_clears_special_mask),
         ..AREA
@@ -191,6 +195,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "Whether LTIM makes inputs level-triggered beside the edge/level registers.",
         clause: &clause::TRIGGER,
         level: Level::May,
+        features: WITH_SERIAL,
         needs: Caps::SERIAL,
         body: Body::Bus(icw_ltim),
         ..AREA
@@ -199,6 +204,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/icw/resets-priority",
         title: "ICW1 gives IR7 the lowest priority again.",
         clause: &clause::ICW1,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(icw_resets_priority),
         ..AREA
@@ -242,6 +248,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/level/again-after-eoi",
         title: "A level-triggered input that is still high after its EOI is requested again.",
         clause: &clause::TRIGGER,
+        features: WITH_SERIAL,
         needs: Caps::SERIAL,
         body: Body::Bus(level_again),
         ..AREA
@@ -250,6 +257,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/level/follows-line",
         title: "A level-triggered input is requested while it is high and no longer.",
         clause: &clause::TRIGGER,
+        features: WITH_SERIAL,
         needs: Caps::SERIAL,
         body: Body::Bus(level_follows),
         ..AREA
@@ -259,7 +267,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "A transport's level-triggered interrupt is requested until its driver acknowledges it.",
         clause: &clause::TRIGGER,
         needs: Caps::QUEUES,
-        setup: RNG,
+        setup: RNGS,
         body: Body::Bus(level_transport),
         ..AREA
     },
@@ -288,6 +296,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/mask/leaves-others",
         title: "Masking one input lets another through.",
         clause: &clause::OCW1,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(mask_leaves_others),
         ..AREA
@@ -296,6 +305,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/nesting/higher-interrupts",
         title: "An input of a higher priority is acknowledged while a lower one is in service.",
         clause: &clause::NESTING,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(nesting_higher),
         ..AREA
@@ -304,6 +314,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/nesting/lower-waits",
         title: "An input of a lower priority waits for the EOI.",
         clause: &clause::NESTING,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(nesting_lower),
         ..AREA
@@ -368,6 +379,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/poll/priority",
         title: "Polls name the requests by their priority.",
         clause: &clause::POLL,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(poll_priority),
         ..AREA
@@ -402,6 +414,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/rotation/non-specific-eoi",
         title: "Rotating on a non-specific EOI makes the input just served the lowest.",
         clause: &clause::ROTATION,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(rotate_eoi),
         ..AREA
@@ -410,6 +423,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/rotation/set-priority",
         title: "Setting the priority makes the input named the lowest.",
         clause: &clause::ROTATION,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(set_priority),
         ..AREA
@@ -418,6 +432,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/rotation/specific-eoi",
         title: "Rotating on a specific EOI ends the service of the input named and makes it the lowest.",
         clause: &clause::ROTATION,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(rotate_specific),
         ..AREA
@@ -426,8 +441,9 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/special-fully-nested/master-order",
         title: "In special fully nested mode the master's own inputs of lower priority still wait for the slave's EOI.",
         clause: &clause::SPECIAL_FULLY_NESTED,
+        features: WITH_SERIAL,
         needs: SERIAL_QUEUES,
-        setup: RNG,
+        setup: RNGS,
         body: Body::Bus(sfnm_master_order),
         ..AREA
     },
@@ -436,7 +452,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "In special fully nested mode a higher input of the slave in service gets through.",
         clause: &clause::SPECIAL_FULLY_NESTED,
         needs: Caps::QUEUES,
-        setup: TWO_RNGS,
+        setup: RNGS,
         body: Body::Bus(sfnm_slave_again),
         ..AREA
     },
@@ -444,6 +460,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/special-mask/enable-bit",
         title: "Special mask mode changes only where ESMM says so.",
         clause: &clause::SPECIAL_MASK,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(special_mask_enable),
         ..AREA
@@ -452,6 +469,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "pic/special-mask/lets-through",
         title: "In special mask mode a masked in-service bit keeps nothing back.",
         clause: &clause::SPECIAL_MASK,
+        features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(special_mask),
         ..AREA
@@ -528,7 +546,7 @@ fn cascade_masked(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The second device's input has the higher priority: transports are handed out from the last one down.
+/// The lower transport's input has the higher priority.
 fn cascade_nesting(p: &mut Probe<'_>) -> Result<(), Stop> {
     pic::start(p)?;
     let first = raise_transport(p, 0)?;
@@ -1185,21 +1203,23 @@ fn raise_both(p: &mut Probe<'_>) -> Result<(), Stop> {
     pic::raise_timer(p)
 }
 
-/// The transport of the set-up's device of that number: handed out from the last one down.
-fn transport(p: &Probe<'_>, device: u8) -> Transport {
-    let index = Transport::first_device(p).index - device;
-    Transport::at(p, index)
+/// The highest transport that has a device, or the one so many below it.
+fn transport(p: &Probe<'_>, below: u8) -> Transport {
+    let numbers = 0..p.setup().devices.len() as u8;
+    let by_rule = numbers.map(|number| p.layout().transport_of_device(number)).max();
+    let highest = p.facts().transports.iter().copied().max().or(by_rule);
+    Transport::at(p, highest.unwrap_or_default().saturating_sub(below))
 }
 
 /// The slave's input that a transport drives.
 fn transport_input(p: &Probe<'_>, transport: Transport) -> u8 {
-    p.layout().transport_gsi(transport.index) - 8
+    p.layout().transport_gsi(transport.index).saturating_sub(8)
 }
 
 /// Makes an entropy device interrupt, and gives the slave's input it drives.
-fn raise_transport(p: &mut Probe<'_>, device: u8) -> Result<u8, Stop> {
-    let transport = transport(p, device);
-    let queue = Queue::at(RINGS + 0x4000 * u64::from(device), 8);
+fn raise_transport(p: &mut Probe<'_>, below: u8) -> Result<u8, Stop> {
+    let transport = transport(p, below);
+    let queue = Queue::at(RINGS + 0x4000 * u64::from(below), 8);
     transport.negotiate(p, 0)?;
     queue.clear(p)?;
     transport.set_queue(p, &queue)?;

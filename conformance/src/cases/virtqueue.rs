@@ -986,7 +986,7 @@ fn needs_reset_generation(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn needs_reset_other(p: &mut Probe<'_>) -> Result<(), Stop> {
     let second = p.facts().transports.get(1).copied();
-    let second = Transport::at(p, second.unwrap_or_else(|| p.layout().virtio_count - 2));
+    let second = Transport::at(p, second.unwrap_or_else(|| p.layout().transport_of_device(1)));
     let queue = start_at(p, second, SECOND_RING, 0)?;
     for (name, breach) in BREACHES {
         p.point(name);

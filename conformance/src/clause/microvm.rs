@@ -28,7 +28,7 @@ clauses! { "microvm", DOCUMENT;
     FW_CFG_KERNEL = "fw-cfg-kernel", "kernel loading, PVH ELF",
         "A PVH ELF kernel's entry, load range and command line are offered under their fw_cfg keys.";
     FW_CFG_BZ_IMAGE = "fw-cfg-bz-image", "kernel loading, bzImage",
-        "A bzImage goes to 0x10000 (setup part, header filled in) and 0x100000 (the rest), its command line to 0x20000.";
+        "A bzImage is for 0x10000 (setup part, header filled in) and 0x100000 (rest), its command line for 0x20000.";
     CPUS = "cpus", "CPU topology",
         "The number of CPUs present and the most there can be are offered by fw_cfg as given.";
     CMDLINE = "cmdline", "kernel command line",

@@ -54,8 +54,11 @@ fn heading(report: &Report) -> Markup {
             p.facts {
                 (suite.name) " " (suite.version) ", " (suite.cases) " cases" br;
                 (report.started) ", " (seconds(report.duration_ms)) " s" br;
-                (report.host.system) ", " (report.host.cpu) ", " (report.host.cpus) " CPUs, KVM "
-                (if report.host.kvm { "usable" } else { "absent" })
+                @let hosts = report.hosts();
+                @for (number, host) in hosts.iter().enumerate() {
+                    @if 1 < hosts.len() { br; "host " (number + 1) ": " }
+                    (host)
+                }
             }
         }
     }

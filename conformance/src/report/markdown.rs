@@ -28,6 +28,11 @@ fn render_to(out: &mut String, report: &Report) -> std::fmt::Result {
         report.host.cpus,
         if report.host.kvm { "usable" } else { "absent" }
     )?;
+    if let hosts @ [_, _, ..] = &report.hosts()[..] {
+        for (host, number) in hosts.iter().zip(1..) {
+            writeln!(out, "- host {number}: {}", escape(&host.to_string()))?;
+        }
+    }
     for subject in &report.subjects {
         let version = subject.version.as_deref().unwrap_or("version unknown");
         writeln!(

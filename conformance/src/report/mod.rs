@@ -1,8 +1,10 @@
 //! What a run was and what came of it: one structure, written as JSON, rendered as everything else.
 
+pub mod capsule;
 pub mod html;
 pub mod junit;
 pub mod markdown;
+pub mod merge;
 pub mod tap;
 pub mod terminal;
 
@@ -12,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::expectation::{Expectations, Standing};
+use crate::mustpass;
 use crate::runner::{CaseResult, Plan};
 use crate::subject::Subject;
 use crate::subject::date;
@@ -47,6 +50,20 @@ pub struct Report {
     pub results: Vec<Entry>,
     /// What is wrong beyond single results; a run with problems has failed.
     pub problems: Vec<String>,
+    /// The runs that were merged; empty for one run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<Part>,
+}
+
+/// One of the runs behind a merged report, with what the fields of that name say of a [`Report`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are a report's")]
+pub struct Part {
+    pub command: Vec<String>,
+    pub seed: Option<u64>,
+    pub started: String,
+    pub duration_ms: u64,
+    pub host: Host,
 }
 
 /// The suite that ran.
@@ -108,6 +125,9 @@ pub struct LaneFacts {
     /// Only cases of these areas were meant for it; empty means all.
     #[serde(default)]
     pub areas: Vec<String>,
+    /// Where it ran, when that is not the report's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
 }
 
 /// One case in one lane.
@@ -253,6 +273,7 @@ impl Report {
             lanes: lanes(plan),
             results: entries,
             problems,
+            merged: Vec::new(),
         }
     }
 
@@ -319,14 +340,17 @@ impl Report {
         groups.into_iter().collect()
     }
 
-    /// What a lane's results allow to be said: `conformant`, `incomplete` (a Must could not be asked, or a result is
+    /// What a lane's results allow to be said of the Musts on its profile's list ([`mustpass`]).
+    ///
+    /// `conformant`, `incomplete` (a Must could not be asked, or a result is
     /// missing), `not conformant`, or `partial` when cases were left out and none of the others speaks against it.
     pub fn claim(&self, lane: usize) -> &'static str {
         let results = self.results.iter().filter(|entry| entry.lane == lane).count();
         let musts = self
             .results
             .iter()
-            .filter(|entry| entry.lane == lane && entry.level == "must");
+            .filter(|entry| entry.lane == lane && entry.level == "must")
+            .filter(|entry| mustpass::counts(&self.lanes[lane].profile, &entry.case));
         let verdicts: Vec<_> = musts.map(|entry| Verdict::from_word(&entry.verdict)).collect();
         let has = |wanted: &[Verdict]| verdicts.iter().flatten().any(|verdict| wanted.contains(verdict));
         if has(&[Verdict::Fail, Verdict::Timeout, Verdict::Crash]) {
@@ -338,6 +362,18 @@ impl Report {
         } else {
             "conformant"
         }
+    }
+
+    /// The hosts of the lanes, each once; more than one only in a merged report.
+    pub fn hosts(&self) -> Vec<&Host> {
+        let mut hosts = Vec::new();
+        for lane in &self.lanes {
+            let host = lane.host.as_ref().unwrap_or(&self.host);
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        if hosts.is_empty() { vec![&self.host] } else { hosts }
     }
 
     /// Cases on which subjects disagree: one passes what another fails.
@@ -362,6 +398,13 @@ impl Entry {
     /// Whether it is against expectations.
     pub fn is_unexpected(&self) -> bool {
         matches!(self.standing, StandingFacts::Unexpected(_))
+    }
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kvm = if self.kvm { "usable" } else { "absent" };
+        write!(f, "{}, {}, {} CPUs, KVM {kvm}", self.system, self.cpu, self.cpus)
     }
 }
 
@@ -393,7 +436,7 @@ fn entry(plan: &Plan, result: &CaseResult, run: &Circumstances<'_>) -> Entry {
         expectations.standing(result, lane)
     });
     let record = &result.record;
-    let keep = run.transcripts || result.verdict != Verdict::Pass;
+    let keep = run.transcripts || result.verdict != Verdict::Pass || matches!(standing, Standing::Unexpected(_));
     let way = if result.way.is_empty() {
         String::new()
     } else {
@@ -457,6 +500,7 @@ fn lanes(plan: &Plan) -> Vec<LaneFacts> {
         way: lane.ways.first().map(|way| way.name.clone()).unwrap_or_default(),
         unavailable: lane.unavailable(),
         areas: lane.areas.clone(),
+        host: None,
     });
     facts.collect()
 }
@@ -493,7 +537,8 @@ fn host() -> Host {
     }
 }
 
-fn timestamp(time: SystemTime) -> String {
+/// A time as reports write it: UTC, to the second.
+pub fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}Z", date::text_of(since.as_secs() as i64))
 }

@@ -52,6 +52,10 @@ pub fn summary(report: &Report) -> String {
         line(&mut out, &boot_table(&boots));
         out.push('\n');
     }
+    if let hosts @ [_, _, ..] = &report.hosts()[..] {
+        let numbered = hosts.iter().zip(1..);
+        numbered.for_each(|(host, number)| line(&mut out, &format!("host {number}: {host}")));
+    }
     line(&mut out, &totals_table(report));
     if let Some(seed) = report.seed {
         line(&mut out, &format!("order of running: --shuffle={seed}"));
@@ -72,6 +76,31 @@ pub fn matrix(report: &Report) -> String {
         table.add_row(cells);
     }
     table.to_string()
+}
+
+/// The results of one case in all lanes, unmet ones in full.
+pub fn results_of(report: &Report, case: &str) -> String {
+    let mut out = String::new();
+    line(&mut out, &format!("\nresults of {}:", report.started));
+    let mut any = false;
+    for entry in report.results.iter().filter(|entry| entry.case == case) {
+        any = true;
+        let lane = &report.lanes[entry.lane].title;
+        let standing = match &entry.standing {
+            StandingFacts::Expected => String::new(),
+            StandingFacts::Known(why) => format!(", known: {why}"),
+            StandingFacts::Unexpected(why) => format!(", unexpected: {why}"),
+        };
+        line(&mut out, &format!("  {}  {lane}{standing}", entry.verdict));
+        mismatches(&mut out, entry);
+        for text in entry.reason.iter().chain(&entry.notes) {
+            line(&mut out, &format!("    {text}"));
+        }
+    }
+    if !any {
+        line(&mut out, "  none: the case did not run");
+    }
+    out
 }
 
 /// One lane's boot.
@@ -152,13 +181,7 @@ pub(super) fn count(report: &Report, lane: usize, verdict: Verdict) -> usize {
     here.filter(|entry| entry.verdict == verdict.word()).count()
 }
 
-fn details(out: &mut String, report: &Report, entry: &Entry) {
-    let lane = &report.lanes[entry.lane].title;
-    line(
-        out,
-        &format!("{}: {} on {lane}", entry.verdict.to_uppercase(), entry.case),
-    );
-    line(out, &format!("    {} [{}]", entry.title, entry.level));
+fn mismatches(out: &mut String, entry: &Entry) {
     for mismatch in entry.mismatches.iter().take(MISMATCHES_SHOWN_MAX) {
         let point = mismatch
             .point
@@ -171,6 +194,16 @@ fn details(out: &mut String, report: &Report, entry: &Entry) {
         let rest = entry.mismatches.len() - MISMATCHES_SHOWN_MAX;
         line(out, &format!("    ... and {rest} more checks that do not hold"));
     }
+}
+
+fn details(out: &mut String, report: &Report, entry: &Entry) {
+    let lane = &report.lanes[entry.lane].title;
+    line(
+        out,
+        &format!("{}: {} on {lane}", entry.verdict.to_uppercase(), entry.case),
+    );
+    line(out, &format!("    {} [{}]", entry.title, entry.level));
+    mismatches(out, entry);
     if let Some(reason) = &entry.reason {
         line(out, &format!("    {reason}"));
     }

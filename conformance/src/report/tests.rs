@@ -65,6 +65,7 @@ pub(crate) fn sample() -> Report {
             unavailable: None,
             planned: 1,
             areas: Vec::new(),
+            host: None,
         }],
         results: vec![
             entry("a/passes/so", Verdict::Pass, StandingFacts::Expected),
@@ -81,6 +82,7 @@ pub(crate) fn sample() -> Report {
             entry("a/unsupported/so", Verdict::Unsupported, StandingFacts::Expected),
         ],
         problems: Vec::new(),
+        merged: Vec::new(),
     }
 }
 

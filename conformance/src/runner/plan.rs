@@ -28,7 +28,7 @@ pub struct Unit {
 pub struct Selection {
     /// Patterns of [`catalog::matches`]; empty selects all.
     pub filters: Vec<String>,
-    /// `(k, n)`: only every n-th unit, beginning with the k-th, k within 1..=n.
+    /// `(k, n)`: only the cases of part k of n, k within 1..=n. A case's id alone decides.
     pub partition: Option<(usize, usize)>,
     /// Order of running; `None` is report order.
     pub shuffle_seed: Option<u64>,
@@ -49,11 +49,7 @@ impl Plan {
             units.extend(here.map(|case| Unit { case, lane }));
         }
         if let Some((k, n)) = selection.partition {
-            let mut number = 0;
-            units.retain(|_| {
-                number += 1;
-                number % n == k % n
-            });
+            units.retain(|unit| part_of(unit.case.id, n) == k);
         }
         let mut order: Vec<usize> = (0..units.len()).collect();
         if let Some(seed) = selection.shuffle_seed {
@@ -68,6 +64,15 @@ impl Selection {
     pub fn selects(&self, case: &Case) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| catalog::matches(filter, case.id))
     }
+}
+
+/// The part, 1..=`parts`, that a case belongs to: its id alone decides, so that it stays there whatever else is
+/// selected, added or removed. (FNV-1a over the id, folded.)
+fn part_of(id: &str, parts: usize) -> usize {
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    ((hash ^ (hash >> 32)) % parts as u64) as usize + 1
 }
 
 /// Fisher and Yates' shuffle with the splitmix64 generator: the same seed gives the same order everywhere.
@@ -85,6 +90,41 @@ fn shuffle(order: &mut [usize], seed: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn part_depends_on_the_id_alone_and_every_case_is_in_one() {
+        // Known answers: another function would move cases between machines.
+        assert_eq!(part_of("", 4), 2);
+        let wanted = |k| {
+            let selection = Selection {
+                partition: Some((k, 4)),
+                ..Selection::default()
+            };
+            let plan = Plan::new(vec![lane()], &selection);
+            plan.units.iter().map(|unit| unit.case.id).collect::<Vec<_>>()
+        };
+        let parts: Vec<_> = (1..=4).map(wanted).collect();
+        let all = catalog::all().filter(|case| lane().takes(case)).count();
+        assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), all);
+        assert!(parts.iter().all(|part| all / 8 < part.len()), "{parts:?}");
+        let filtered = Selection {
+            filters: vec!["rtc".to_owned()],
+            partition: Some((2, 4)),
+            ..Selection::default()
+        };
+        let plan = Plan::new(vec![lane(), lane()], &filtered);
+        assert!(plan.units.iter().all(|unit| parts[1].contains(&unit.case.id)));
+    }
+
+    fn lane() -> Lane {
+        Lane {
+            subject: "null".to_owned(),
+            depth: crate::machine::Depth::Bus,
+            layout: &crate::layout::MICROVM_2019,
+            areas: Vec::new(),
+            ways: Vec::new(),
+        }
+    }
 
     #[test]
     fn shuffle_is_a_permutation_that_the_seed_decides() {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use self::chips::*;
+use self::historic::*;
 use super::in_process::InProcessAdapter;
 use crate::case::{Level, Setup};
 use crate::catalog;
@@ -15,6 +16,7 @@ use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine
 use crate::verdict::Verdict;
 
 mod chips;
+mod historic;
 
 /// One bug.
 pub struct Mutant {
@@ -98,10 +100,22 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(FirmwareReadOnly),
     },
     Mutant {
+        name: "fw-cfg-data-write-taken",
+        title: "A write to the data port takes a byte of the item.",
+        case: "fw-cfg/data/write-ignored",
+        make: |_| Box::new(DataWriteTaken),
+    },
+    Mutant {
         name: "fw-cfg-dma-address-kept",
         title: "The high half of the DMA address is kept after a transfer.",
         case: "fw-cfg-dma/address/used-once",
         make: |_| Box::<DmaAddressKept>::default(),
+    },
+    Mutant {
+        name: "fw-cfg-dma-enters-device",
+        title: "A DMA transfer into a device's registers is carried out.",
+        case: "fw-cfg-dma/fault/into-device",
+        make: |_| Box::<DmaEntersDevice>::default(),
     },
     Mutant {
         name: "fw-cfg-dma-error-hidden",
@@ -110,10 +124,22 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<DmaErrorHidden>::default(),
     },
     Mutant {
+        name: "fw-cfg-dma-length-off-by-one",
+        title: "A DMA read leaves its last byte out.",
+        case: "fw-cfg-dma/read/whole-item",
+        make: |_| Box::<DmaShort>::default(),
+    },
+    Mutant {
         name: "fw-cfg-select-keeps-offset",
         title: "Selecting the item that is selected already does not begin at its start.",
         case: "fw-cfg/selector/resets-offset",
         make: |_| Box::<SelectKeepsOffset>::default(),
+    },
+    Mutant {
+        name: "fw-cfg-selector-wraps-to-files",
+        title: "Keys that name nothing give a file.",
+        case: "fw-cfg/data/unknown-item",
+        make: |_| Box::new(SelectorWraps),
     },
     Mutant {
         name: "fw-cfg-unknown-item-reads-ones",
@@ -190,6 +216,18 @@ pub const MUTANTS: &[Mutant] = &[
         title: "The EOI register does nothing.",
         case: "ioapic/eoi/clears-remote-irr",
         make: |_| Box::new(IoapicEoi(|_| 0..0)),
+    },
+    Mutant {
+        name: "ioapic-index-past-end-answers",
+        title: "Indices past the last entry show what lies behind.",
+        case: "ioapic/reserved/reads-zero",
+        make: |_| {
+            Box::new(IoapicReads::new(
+                |index, value| {
+                    if 0x40 <= index { 0x1234_5678 } else { value }
+                },
+            ))
+        },
     },
     Mutant {
         name: "ioapic-index-six-bits",
@@ -418,6 +456,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(SplitAt1g),
     },
     Mutant {
+        name: "rtc-century-19",
+        title: "The century is 19.",
+        case: "rtc/century/bcd",
+        make: |_| Box::new(RtcReads::new(reg::RTC_CENTURY, |_| 0x19)),
+    },
+    Mutant {
         name: "rtc-hours-bit-missing",
         title: "Register B does not show 24-hour mode.",
         case: "rtc/register-b/holds-bits",
@@ -464,6 +508,18 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<RtcResetKeeps>::default(),
     },
     Mutant {
+        name: "rtc-shows-1970",
+        title: "The year is 70.",
+        case: "rtc/time/start-date",
+        make: |_| Box::new(RtcReads::new(reg::RTC_YEAR, |_| 0x70)),
+    },
+    Mutant {
+        name: "rtc-year-9999-overflows",
+        title: "The year 9999 is 10000.",
+        case: "rtc/time/year-9999",
+        make: |_| Box::new(RtcReads::new(reg::RTC_YEAR, |year| if year == 0x99 { 0 } else { year })),
+    },
+    Mutant {
         name: "serial-divisor-read-takes-byte",
         title: "Reading the divisor latch takes a received byte, too.",
         case: "serial/dlab/hides-receiver",
@@ -480,6 +536,12 @@ pub const MUTANTS: &[Mutant] = &[
         title: "The line never falls.",
         case: "serial/interrupt/disable-lowers",
         make: |_| Box::new(LostEvents(|event| event.gsi == 4 && !event.level)),
+    },
+    Mutant {
+        name: "serial-loopback-lines-dead",
+        title: "In loopback the modem lines do not follow the outputs.",
+        case: "serial/loopback/modem-lines",
+        make: |_| Box::<LoopbackDead>::default(),
     },
     Mutant {
         name: "serial-overrun-hidden",
@@ -539,6 +601,12 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Once one device asks for a reset, no device is notified any more.",
         case: "virtqueue/needs-reset/other-device",
         make: |_| Box::<BrokenStopsAll>::default(),
+    },
+    Mutant {
+        name: "virtio-config-byte-order",
+        title: "The configuration space is big-endian.",
+        case: "virtio-blk/config/capacity",
+        make: |_| Box::new(ConfigByteOrder),
     },
     Mutant {
         name: "virtio-console-byte-lost",
@@ -755,6 +823,18 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<QueueReadyKept>::default(),
     },
     Mutant {
+        name: "virtio-queue-select-unchecked",
+        title: "Queues that are not there have a size.",
+        case: "virtio-mmio/queue/select-out-of-range",
+        make: |_| Box::<QueueSelectUnchecked>::default(),
+    },
+    Mutant {
+        name: "virtio-queue-size-ignored",
+        title: "The queue is as large as it can be, whatever the driver says.",
+        case: "virtio-console/echo/long",
+        make: |_| Box::new(VirtioDropped(reg::VIRTIO_QUEUE_NUM)),
+    },
+    Mutant {
         name: "virtio-queue-survives-system-reset",
         title: "QueueReady keeps over a reset of the machine.",
         case: "virtqueue/reset/system",
@@ -765,6 +845,17 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Requests of before a reset are carried out after it.",
         case: "virtqueue/reset/before-notify",
         make: |_| Box::<OldBuffersWritten>::default(),
+    },
+    Mutant {
+        name: "virtio-shm-absent-is-empty",
+        title: "A shared memory region that is not there has length 0.",
+        case: "virtio-mmio/shm/absent-length",
+        make: |_| {
+            Box::new(VirtioMask {
+                offset: reg::VIRTIO_SHM_LEN_LOW,
+                mask: 0,
+            })
+        },
     },
     Mutant {
         name: "virtio-used-index-survives-reset",
@@ -790,6 +881,12 @@ impl Mutant {
     /// The mutant of that name.
     pub fn by_name(name: &str) -> Option<&'static Mutant> {
         MUTANTS.iter().find(|mutant| mutant.name == name)
+    }
+
+    /// The bug of a real machine that this one repeats; `None` for one that was made up.
+    pub fn origin(&self) -> Option<&'static str> {
+        let origin = ORIGINS.iter().find(|(name, _)| *name == self.name);
+        origin.map(|(_, origin)| *origin)
     }
 
     /// What the case that hunts it says: a warning where the requirement is a Should.
@@ -1298,10 +1395,15 @@ impl BlkStatus {
         let head = read_number(inner, self.avail + 4 + 2 * entry, 2)?;
         let mut at = self.desc + 16 * head;
         let header = read_number(inner, at, 8)?;
-        while read_number(inner, at + 12, 2)? & 1 != 0 {
+        // A hostile driver may have made a loop of it, or point anywhere.
+        for _ in 0..reg::BLK_QUEUE_SIZE {
+            if read_number(inner, at + 12, 2)? & 1 == 0 {
+                break;
+            }
             at = self.desc + 16 * read_number(inner, at + 14, 2)?;
         }
-        let status = read_number(inner, at, 8)? + read_number(inner, at + 8, 4)? - 1;
+        let end = read_number(inner, at, 8)?.wrapping_add(read_number(inner, at + 8, 4)?);
+        let status = end.wrapping_sub(1);
         let right = read_number(inner, status, 1)? == u64::from(self.right);
         if right && read_number(inner, header, 4)? == u64::from(self.kind) {
             inner.write_memory(status, &[self.wrong])?;
@@ -1815,7 +1917,16 @@ mod reg {
     pub(super) const RTC_HOURS: u32 = 0x04;
     pub(super) const RTC_REGISTER_B: u32 = 0x0b;
     pub(super) const RTC_REGISTER_C: u32 = 0x0c;
+    pub(super) const RTC_YEAR: u32 = 0x09;
+    pub(super) const RTC_CENTURY: u32 = 0x32;
     pub(super) const SERIAL_IIR: u16 = 0x3fa;
+    pub(super) const SERIAL_MCR: u16 = 0x3fc;
+    pub(super) const SERIAL_MSR: u16 = 0x3fe;
+    pub(super) const SERIAL_MCR_LOOP: u32 = 0x10;
+    /// The third file of a machine without a kernel.
+    pub(super) const KEY_BOOT_FAIL_WAIT: u32 = 0x22;
+    /// Bit of a DMA descriptor's control word.
+    pub(super) const DMA_READ: u32 = 1 << 1;
     pub(super) const IOAPIC_SELECT: u64 = 0xfec0_0000;
     pub(super) const IOAPIC_WINDOW: u64 = 0xfec0_0010;
     pub(super) const IOAPIC_EOI: u64 = 0xfec0_0040;
@@ -1824,7 +1935,9 @@ mod reg {
     pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
     pub(super) const VIRTIO_DEVICE_FEATURES: u64 = 0x010;
     pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
+    pub(super) const VIRTIO_QUEUE_NUM_MAX: u64 = 0x034;
     pub(super) const VIRTIO_QUEUE_NUM: u64 = 0x038;
+    pub(super) const VIRTIO_SHM_LEN_LOW: u64 = 0x0b0;
     pub(super) const VIRTIO_QUEUE_PFN: u64 = 0x040;
     pub(super) const VIRTIO_QUEUE_SEL: u64 = 0x030;
     pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;

@@ -86,6 +86,11 @@ impl<C: Channel> Client<C> {
         }
     }
 
+    /// The channel, to look at.
+    pub fn channel(&self) -> &C {
+        &self.channel
+    }
+
     /// The channel, to change its time limit or to read its log.
     pub fn channel_mut(&mut self) -> &mut C {
         &mut self.channel

@@ -4,6 +4,8 @@ pub mod disk;
 pub mod entropy;
 pub mod marks;
 pub mod options;
+pub mod privileges;
+pub mod sandbox;
 pub mod serial;
 pub mod signals;
 pub mod tap;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::privileges::User;
+
 /// Where a run's console goes, how it ends and what it measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
@@ -15,6 +17,10 @@ pub struct RunOptions {
     pub boot_marks: Option<PathBuf>,
     /// What drives the RTC.
     pub rtc_clock: RtcClock,
+    /// Confine the threads and give privileges up once everything is opened.
+    pub sandbox: bool,
+    /// Whom to become then.
+    pub user: Option<User>,
 }
 
 /// The peer of the serial port.
@@ -56,6 +62,8 @@ impl Default for RunOptions {
             no_reboot: false,
             boot_marks: None,
             rtc_clock: RtcClock::Host,
+            sandbox: true,
+            user: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::options::{DebugConsoleTo, SerialTo};
+use super::sandbox::{Role, Sandbox};
 use super::terminal;
 use super::wake::Wake;
 
@@ -39,6 +40,16 @@ pub enum Input {
     Later,
     /// Nothing ever again.
     End,
+}
+
+/// The port's peer, opened.
+#[derive(Debug)]
+pub struct Streams {
+    /// For messages.
+    option: &'static str,
+    input: Option<Stream>,
+    /// What the writer writes to, and the same to watch.
+    output: Option<(Stream, Stream)>,
 }
 
 /// A host stream the port may be connected to.
@@ -70,12 +81,11 @@ struct OutState {
     failed: Option<io::ErrorKind>,
 }
 
-/// Opens the peer and starts its writer. `gone` is raised when the peer turns out to be gone. `option` is what the user
-/// wrote before `to`, for messages.
+/// Opens the peer. `option` is what the user wrote before `to`, for messages.
 ///
 /// # Errors
 /// The file cannot be created, or nobody listens on the socket; the text names it.
-pub fn open(option: &str, to: &SerialTo, gone: Arc<Wake>) -> Result<(SerialOutput, Option<SerialInput>), String> {
+pub fn open(option: &'static str, to: &SerialTo) -> Result<Streams, String> {
     let (input, output) = match to {
         SerialTo::Null => (None, None),
         SerialTo::Stdio => {
@@ -94,26 +104,46 @@ pub fn open(option: &str, to: &SerialTo, gone: Arc<Wake>) -> Result<(SerialOutpu
             (Some(Stream::Unix(stream)), Some(Stream::Unix(both)))
         }
     };
-    let to = output.map(|stream| start_writer(stream, gone)).transpose();
-    let to = to.map_err(|error| format!("{option}: start its writer: {error}"))?;
-    Ok((SerialOutput { to }, input.map(|from| SerialInput { from })))
+    Streams::new(option, input, output)
 }
 
-/// Opens what the debug console prints to and starts its writer; without `to` everything sent vanishes.
+/// Opens what the debug console prints to; without `to` everything sent vanishes.
 ///
 /// # Errors
 /// The file cannot be created; the text names it.
-pub fn open_debug_console(to: Option<&DebugConsoleTo>, gone: Arc<Wake>) -> Result<SerialOutput, String> {
+pub fn open_debug_console(to: Option<&DebugConsoleTo>) -> Result<Streams, String> {
     let stream = match to {
-        None => return Ok(SerialOutput { to: None }),
-        Some(DebugConsoleTo::Stdio) => Stream::Stdout,
+        None => None,
+        Some(DebugConsoleTo::Stdio) => Some(Stream::Stdout),
         Some(DebugConsoleTo::File(path)) => {
             let fail = |error| format!("--debug-console file:{}: create it: {error}", path.display());
-            Stream::File(File::create(path).map_err(fail)?)
+            Some(Stream::File(File::create(path).map_err(fail)?))
         }
     };
-    let to = start_writer(stream, gone).map_err(|error| format!("--debug-console: start its writer: {error}"))?;
-    Ok(SerialOutput { to: Some(to) })
+    Streams::new("--debug-console", None, stream)
+}
+
+impl Streams {
+    fn new(option: &'static str, input: Option<Stream>, output: Option<Stream>) -> Result<Streams, String> {
+        let watched = output.as_ref().map(Stream::try_clone).transpose();
+        let watched = watched.map_err(|error| format!("{option}: open it twice: {error}"))?;
+        Ok(Streams {
+            option,
+            input,
+            output: output.zip(watched),
+        })
+    }
+
+    /// Starts the writer, in the sandbox. `gone` is raised when the peer turns out to be gone.
+    ///
+    /// # Errors
+    /// The host gives no thread.
+    pub fn start(self, gone: &Arc<Wake>, sandbox: &Sandbox) -> Result<(SerialOutput, Option<SerialInput>), String> {
+        let start = |(output, watched)| Ok((start_writer(output, Arc::clone(gone), sandbox.clone())?, watched));
+        let to = self.output.map(start).transpose();
+        let to = to.map_err(|error: io::Error| format!("{}: start its writer: {error}", self.option))?;
+        Ok((SerialOutput { to }, self.input.map(|from| SerialInput { from })))
+    }
 }
 
 impl SerialOutput {
@@ -188,6 +218,17 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Stream {
+    fn try_clone(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Stream::Stdin => Stream::Stdin,
+            Stream::Stdout => Stream::Stdout,
+            Stream::File(file) => Stream::File(file.try_clone()?),
+            Stream::Unix(socket) => Stream::Unix(socket.try_clone()?),
+        })
     }
 }
 
@@ -285,18 +326,19 @@ impl Outbox {
     }
 }
 
-fn start_writer(stream: Stream, gone: Arc<Wake>) -> io::Result<(Arc<Outbox>, Stream)> {
-    let watched = match &stream {
-        Stream::File(file) => Stream::File(file.try_clone()?),
-        Stream::Unix(socket) => Stream::Unix(socket.try_clone()?),
-        Stream::Stdin | Stream::Stdout => Stream::Stdout,
-    };
+fn start_writer(stream: Stream, gone: Arc<Wake>, sandbox: Sandbox) -> io::Result<Arc<Outbox>> {
     let outbox = Arc::new(Outbox::default());
     let writer = Arc::clone(&outbox);
-    thread::Builder::new()
-        .name("serial-out".into())
-        .spawn(move || writer.write_all_to(stream, &gone))?;
-    Ok((outbox, watched))
+    thread::Builder::new().name("serial-out".into()).spawn(move || {
+        if sandbox.enter(Role::Output).is_ok() {
+            writer.write_all_to(stream, &gone);
+        } else {
+            // The main thread fails in the same way, and says so.
+            writer.state().failed = Some(io::ErrorKind::PermissionDenied);
+            gone.raise();
+        }
+    })?;
+    Ok(outbox)
 }
 
 /// Most output bytes that wait for the host.
@@ -312,9 +354,9 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let gone = Arc::new(Wake::new().expect("an eventfd"));
         let both = ours.try_clone().expect("a second handle");
-        let to = Some(start_writer(Stream::Unix(both), gone).expect("a thread"));
-        let from = Stream::Unix(ours);
-        (SerialOutput { to }, SerialInput { from }, theirs)
+        let streams = Streams::new("--serial", Some(Stream::Unix(ours)), Some(Stream::Unix(both))).expect("a handle");
+        let (output, input) = streams.start(&gone, &Sandbox::off()).expect("a thread");
+        (output, input.expect("both ways"), theirs)
     }
 
     #[test]

@@ -18,16 +18,21 @@ use super::run::{End, RunError, Shared};
 use super::settle::acknowledge_pic;
 use crate::chip::ioapic;
 use crate::device::Space;
+use crate::host::sandbox::Role;
 use crate::machine::Machine;
 use crate::units::Width;
 
 impl Shared {
     pub(super) fn cpu_thread(&self, fd: VcpuFd, state: &PowerOn) {
-        let body = catch_unwind(AssertUnwindSafe(|| self.cpu_loop(fd, state)));
-        self.end(match body {
-            Ok(end) => end,
-            // The panic has been printed.
-            Err(_) => End::failure(format!("microvm: cpu {}: internal error\n", state.apic_id)),
+        let entered = self.sandbox.enter(Role::Vcpu);
+        self.confined.wait();
+        self.end(match entered {
+            Ok(()) => match catch_unwind(AssertUnwindSafe(|| self.cpu_loop(fd, state))) {
+                Ok(end) => end,
+                // The panic has been printed.
+                Err(_) => End::failure(format!("microvm: cpu {}: internal error\n", state.apic_id)),
+            },
+            Err(error) => End::failure(format!("microvm: {error}\n")),
         });
         // The handle of this thread stays valid for kicks until the process ends.
         loop {

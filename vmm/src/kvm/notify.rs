@@ -43,6 +43,7 @@ use super::SetupError;
 use super::run::{End, Shared};
 use super::vm::Vm;
 use crate::board::Board;
+use crate::host::sandbox::Role;
 use crate::host::wake::Wake;
 use crate::machine::Machine;
 use crate::units::Width;
@@ -135,11 +136,15 @@ impl Shared {
         let Some(notifications) = &self.notifications else {
             return;
         };
-        let body = catch_unwind(AssertUnwindSafe(|| self.io_loop(notifications)));
-        let what = match body {
-            Ok(error) => error.to_string(),
-            // The panic has been printed.
-            Err(_) => "internal error".to_owned(),
+        let entered = self.sandbox.enter(Role::Io);
+        self.confined.wait();
+        let what = match entered {
+            Ok(()) => match catch_unwind(AssertUnwindSafe(|| self.io_loop(notifications))) {
+                Ok(error) => error.to_string(),
+                // The panic has been printed.
+                Err(_) => "internal error".to_owned(),
+            },
+            Err(error) => error.to_string(),
         };
         self.end(End::failure(format!("microvm: I/O thread: {what}\n")));
     }

@@ -14,7 +14,8 @@ use rustix::event::{PollFd, PollFlags};
 use crate::board::config::{Config, ConsoleTo, DeviceKind, NetworkTo};
 use crate::board::transports;
 use crate::host::options::SerialTo;
-use crate::host::serial::{self, Input, SerialInput, SerialOutput};
+use crate::host::sandbox::Sandbox;
+use crate::host::serial::{self, Input, SerialInput, SerialOutput, Streams};
 use crate::host::tap::Tap;
 use crate::host::wake::Wake;
 use crate::machine::Machine;
@@ -52,38 +53,66 @@ enum Source {
     Tap(Arc<Tap>),
 }
 
+/// The other end of a device, opened; nothing is sent or read yet.
+pub(super) enum Opened {
+    Console(Streams),
+    Tap(Arc<Tap>),
+}
+
+/// Opens what the devices of `config` are connected to, each with its transport.
+///
+/// # Errors
+/// Text that names the device, what is wrong and what to do.
+pub(super) fn open(config: &Config) -> Result<Vec<(u8, Opened)>, String> {
+    let mut opened = Vec::new();
+    let places = transports::assign(config.profile, &config.devices)?;
+    for (transport, device) in places.into_iter().enumerate() {
+        let Some(device) = device else { continue };
+        let peer = match &config.devices[device].kind {
+            DeviceKind::Net(network) => match &network.to {
+                NetworkTo::Tap(name) => {
+                    let tap = Tap::attach(name);
+                    Opened::Tap(Arc::new(
+                        tap.map_err(|text| format!("--device virtio-net,tap='{name}': {text}"))?,
+                    ))
+                }
+                NetworkTo::Null | NetworkTo::Loopback => continue,
+            },
+            DeviceKind::Console(to) => {
+                let to = match to {
+                    ConsoleTo::Null | ConsoleTo::Loopback => continue,
+                    ConsoleTo::Stdio => SerialTo::Stdio,
+                    ConsoleTo::File(path) => SerialTo::File(path.clone()),
+                    ConsoleTo::Unix(path) => SerialTo::Unix(path.clone()),
+                };
+                Opened::Console(serial::open("--device virtio-console,to=", &to)?)
+            }
+            DeviceKind::Rng | DeviceKind::Blk(_) => continue,
+        };
+        opened.push((transport as u8, peer));
+    }
+    Ok(opened)
+}
+
 impl Peers {
-    /// Opens what the devices of `config` are connected to.
+    /// Starts the writers, in the sandbox.
     ///
     /// # Errors
-    /// Text that names the device, what is wrong and what to do.
-    pub(super) fn open(config: &Config, wake: &Arc<Wake>) -> Result<(Peers, PeerInputs), String> {
+    /// The host gives no thread.
+    pub(super) fn start(
+        opened: Vec<(u8, Opened)>,
+        wake: &Arc<Wake>,
+        sandbox: &Sandbox,
+    ) -> Result<(Peers, PeerInputs), String> {
         let (mut outputs, mut inputs) = (Vec::new(), Vec::new());
-        let places = transports::assign(config.profile, &config.devices)?;
-        for (transport, device) in places.into_iter().enumerate() {
-            let Some(device) = device else { continue };
-            let (output, from) = match &config.devices[device].kind {
-                DeviceKind::Net(network) => match &network.to {
-                    NetworkTo::Tap(name) => {
-                        let tap = Tap::attach(name);
-                        let tap = Arc::new(tap.map_err(|text| format!("--device virtio-net,tap='{name}': {text}"))?);
-                        (Output::Tap(Arc::clone(&tap)), Some(Source::Tap(tap)))
-                    }
-                    NetworkTo::Null | NetworkTo::Loopback => continue,
-                },
-                DeviceKind::Console(to) => {
-                    let to = match to {
-                        ConsoleTo::Null | ConsoleTo::Loopback => continue,
-                        ConsoleTo::Stdio => SerialTo::Stdio,
-                        ConsoleTo::File(path) => SerialTo::File(path.clone()),
-                        ConsoleTo::Unix(path) => SerialTo::Unix(path.clone()),
-                    };
-                    let (output, input) = serial::open("--device virtio-console,to=", &to, Arc::clone(wake))?;
+        for (transport, peer) in opened {
+            let (output, from) = match peer {
+                Opened::Tap(tap) => (Output::Tap(Arc::clone(&tap)), Some(Source::Tap(tap))),
+                Opened::Console(streams) => {
+                    let (output, input) = streams.start(wake, sandbox)?;
                     (Output::Console(output), input.map(Source::Console))
                 }
-                DeviceKind::Rng | DeviceKind::Blk(_) => continue,
             };
-            let transport = transport as u8;
             outputs.push((transport, output));
             if from.is_some() {
                 let read = VecDeque::new();

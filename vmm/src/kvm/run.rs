@@ -12,8 +12,9 @@ use super::cpu::{PowerOn, Start};
 use super::interrupt::EoiRoutes;
 use super::kick::{self, Kicker};
 use super::notify::Notifications;
-use super::peers::Peers;
+use super::peers::{self, Peers};
 use super::settle::nanos;
+use super::trap;
 use super::vm::Vm;
 use crate::board::BuildError;
 use crate::board::config::{Blob, Config, KernelIrqchip};
@@ -21,6 +22,8 @@ use crate::boot::direct::{self, BootError, Payload};
 use crate::host::entropy::HostEntropy;
 use crate::host::marks::BootMarks;
 use crate::host::options::RunOptions;
+use crate::host::privileges;
+use crate::host::sandbox::{Role, Sandbox, SandboxError};
 use crate::host::serial::{self, SerialOutput};
 use crate::host::signals::Signals;
 use crate::host::terminal;
@@ -49,6 +52,9 @@ pub enum RunError {
         #[source]
         error: BootError,
     },
+    /// A thread that cannot be confined.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// A file, socket or thread; the text says which.
     #[error("{0}")]
     Host(String),
@@ -60,7 +66,7 @@ impl RunError {
         match self {
             RunError::Nothing | RunError::Boot { .. } => true,
             RunError::Build(error) => !matches!(error, BuildError::Memory(_)),
-            RunError::Setup(_) | RunError::Host(_) => false,
+            RunError::Setup(_) | RunError::Sandbox(_) | RunError::Host(_) => false,
         }
     }
 }
@@ -133,10 +139,25 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         .as_deref()
         .map(|path| BootMarks::create(path, started));
     let marks = marks.transpose().map_err(RunError::Host)?;
-    let (output, input) = serial::open("--serial ", &options.serial, Arc::clone(&wake)).map_err(RunError::Host)?;
-    let debug_output = serial::open_debug_console(options.debug_console.as_ref(), Arc::clone(&wake));
-    let debug_output = debug_output.map_err(RunError::Host)?;
-    let (peers, peer_inputs) = Peers::open(&config, &wake).map_err(RunError::Host)?;
+    let sandbox = if options.sandbox {
+        trap::prepare()?;
+        Sandbox::new()?
+    } else {
+        Sandbox::off()
+    };
+    let serial = serial::open("--serial ", &options.serial).map_err(RunError::Host)?;
+    let debug_console = serial::open_debug_console(options.debug_console.as_ref()).map_err(RunError::Host)?;
+    let peers = peers::open(&config).map_err(RunError::Host)?;
+    // Everything is opened, and no thread is started.
+    if let Some(user) = options.user {
+        privileges::become_user(user).map_err(RunError::Host)?;
+    }
+    if options.sandbox {
+        privileges::drop_all().map_err(RunError::Host)?;
+    }
+    let (output, input) = serial.start(&wake, &sandbox).map_err(RunError::Host)?;
+    let (debug_output, _) = debug_console.start(&wake, &sandbox).map_err(RunError::Host)?;
+    let (peers, peer_inputs) = Peers::start(peers, &wake, &sandbox).map_err(RunError::Host)?;
     vm.set_clock(Nanos(nanos(power_on.elapsed())))?;
 
     let shared = Arc::new(Shared {
@@ -160,6 +181,8 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         kickers: cpus.iter().map(|_| OnceLock::new()).collect(),
         reset: AtomicBool::new(false),
         meeting: Barrier::new(cpus.len()),
+        confined: Barrier::new(cpus.len() + 1 + usize::from(config.ioeventfd)),
+        sandbox,
         end: OnceLock::new(),
     });
     if shared.notifications.is_some() {
@@ -178,6 +201,9 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
             .spawn(move || shared.cpu_thread(fd, &state))
             .map_err(host("start a CPU's thread"))?;
     }
+    let entered = shared.sandbox.enter(Role::Main);
+    shared.confined.wait();
+    entered?;
     shared.wait(&signals, input, peer_inputs);
     Ok(shared.finish())
 }
@@ -210,6 +236,9 @@ pub(super) struct Shared {
     /// All CPUs are to meet for a reset.
     pub(super) reset: AtomicBool,
     pub(super) meeting: Barrier,
+    pub(super) sandbox: Sandbox,
+    /// No CPU runs before all threads are in the sandbox.
+    pub(super) confined: Barrier,
     pub(super) end: OnceLock<End>,
 }
 

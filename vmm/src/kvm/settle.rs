@@ -1,7 +1,7 @@
 //! The shared machine: brought up to the host's time, and what its devices tell carried out.
 
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::run::{End, Shared};
@@ -21,6 +21,17 @@ impl Shared {
         let mut machine = self.machine();
         catch_up(&mut machine, self.power_on);
         machine
+    }
+
+    /// The machine, brought up to the host's time, unless somebody has it now.
+    pub(super) fn try_machine_now(&self) -> Option<MutexGuard<'_, Machine>> {
+        let mut machine = match self.machine.try_lock() {
+            Ok(machine) => machine,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        catch_up(&mut machine, self.power_on);
+        Some(machine)
     }
 
     /// Carries out what the devices told the outside world, and sees to it that the waiting thread wakes in time.

@@ -1,8 +1,8 @@
 //! The waiting thread: deadlines, typed bytes, signals, and the end.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +13,7 @@ use super::settle::{nanos, serial_room};
 use crate::chip::serial::FIFO_LENGTH;
 use crate::host::serial::{Input, SerialInput};
 use crate::host::signals::Signals;
+use crate::machine::Machine;
 use crate::units::Nanos;
 
 /// Bytes read from the host that the serial port has not taken yet: `start..end` of them.
@@ -28,7 +29,10 @@ impl Shared {
     pub(super) fn wait(&self, signals: &Signals, mut input: Option<SerialInput>, mut peers: PeerInputs) {
         let mut typed = Typed::default();
         while self.end.get().is_none() {
-            let (timeout, room) = self.prepare_to_wait(&mut typed, &mut peers);
+            let Some((timeout, room)) = self.prepare_to_wait(&mut typed, &mut peers, signals) else {
+                self.look_for_signals(signals);
+                continue;
+            };
             let mut fds = vec![
                 PollFd::new(signals, PollFlags::IN),
                 PollFd::new(&*self.wake, PollFlags::IN),
@@ -56,9 +60,7 @@ impl Shared {
             peers.read(&announced);
 
             self.wake.lower();
-            if let Some(signal) = signals.received() {
-                self.end(End::outside("signal", format!("microvm: ended by signal {signal}\n")));
-            }
+            self.look_for_signals(signals);
             if readable && let Some(from) = &mut input {
                 match from.read(&mut typed.bytes) {
                     Input::Bytes(count) => (typed.start, typed.end) = (0, count),
@@ -74,9 +76,14 @@ impl Shared {
     }
 
     /// Lets due deadlines happen and hands over what was typed as far as the port takes it. Returns how long to wait at
-    /// most, and whether to read more.
-    fn prepare_to_wait(&self, typed: &mut Typed, peers: &mut PeerInputs) -> (Option<Timespec>, bool) {
-        let mut machine = self.machine_now();
+    /// most, and whether to read more; `None` when the run has ended or is to end, which then comes first.
+    fn prepare_to_wait(
+        &self,
+        typed: &mut Typed,
+        peers: &mut PeerInputs,
+        signals: &Signals,
+    ) -> Option<(Option<Timespec>, bool)> {
+        let mut machine = self.machine_or_signal(signals)?;
         let waiting = &typed.bytes[typed.start..typed.end];
         typed.start += machine.with_board(|board, ctx| match &mut board.serial {
             Some(serial) => serial.receive(waiting, ctx),
@@ -99,7 +106,28 @@ impl Shared {
                 tv_nsec: (wait % Nanos::SECOND.0) as i64,
             }
         });
-        (timeout, room && typed.start == typed.end)
+        Some((timeout, room && typed.start == typed.end))
+    }
+
+    /// The machine; `None` once the run has ended or is to end. A guest that keeps its CPU's thread at work, by one
+    /// transfer of gigabytes after the other, could keep this thread from the lock: signals do not wait for it.
+    fn machine_or_signal(&self, signals: &Signals) -> Option<MutexGuard<'_, Machine>> {
+        loop {
+            if self.end.get().is_some() || signals.received().is_some() {
+                return None;
+            }
+            if let Some(machine) = self.try_machine_now() {
+                return Some(machine);
+            }
+            let mut fds = [PollFd::new(signals, PollFlags::IN)];
+            let _then_try_again = poll(&mut fds, Some(&TRY_AGAIN_AFTER));
+        }
+    }
+
+    fn look_for_signals(&self, signals: &Signals) {
+        if let Some(signal) = signals.received() {
+            self.end(End::outside("signal", format!("microvm: ended by signal {signal}\n")));
+        }
     }
 
     /// Flushes everything a finished run leaves behind.
@@ -130,6 +158,12 @@ impl Shared {
         end
     }
 }
+
+/// How soon this thread asks again for a machine that somebody had: exits take it for microseconds.
+const TRY_AGAIN_AFTER: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000,
+};
 
 /// How long the host may take none of the serial output left at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);

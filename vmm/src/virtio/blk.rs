@@ -279,6 +279,8 @@ impl Blk {
         self.check_writable()?;
         let offset = self.range(segment.sector, segment.length_bytes)?;
         let may_unmap = segment.flags & FLAG_UNMAP != 0;
+        // Zeros are as much work as data, where the host has to write them one by one.
+        transfer.read_bytes += segment.length_bytes;
         self.disk.write_zeroes(offset, segment.length_bytes, may_unmap)?;
         self.write_through()
     }

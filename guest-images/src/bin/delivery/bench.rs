@@ -50,7 +50,7 @@ impl Bench {
     }
 
     /// Silences every source and takes what is still on its way.
-    pub(crate) fn calm(&mut self, has: &Parts) {
+    pub(crate) fn calm(&self, has: &Parts) {
         lapic::write(reg::LVT_TIMER, lapic::LVT_MASKED);
         lapic::write(reg::INITIAL_COUNT, 0);
         lapic::write(reg::LVT_LINT0, lapic::LVT_MASKED);
@@ -106,7 +106,7 @@ impl Bench {
     }
 
     /// What comes within a while, should anything.
-    pub(crate) fn glance(&mut self) -> Option<u8> {
+    pub(crate) fn glance(&self) -> Option<u8> {
         look(QUIET_TICKS)
     }
 
@@ -138,7 +138,7 @@ impl Bench {
     }
 
     /// Forgets what arrived; [`taken`] tells what does from now on.
-    pub(crate) fn listen(&mut self) {
+    pub(crate) fn listen(&self) {
         ARRIVED.store(0, SeqCst);
     }
 

@@ -110,7 +110,7 @@ impl<'a> Rng<'a> {
     }
 
     /// Complains unless the device says that it used the buffer, and lowers its line on being told.
-    pub(crate) fn judge(&mut self, bench: &mut Bench) {
+    pub(crate) fn judge(&self, bench: &mut Bench) {
         bench.expect_value("interrupt-status", self.get(reg::INTERRUPT_STATUS), USED_BUFFER);
         // SAFETY: as in `request`; the device wrote it.
         let used = unsafe { (&raw const (*RING.0.get()).used_index).read_volatile() };

@@ -103,15 +103,17 @@ struct Cpu {
 }
 
 impl Cpu {
-    const NEW: Self = Self {
-        id: AtomicU32::new(u32::MAX),
-        cpuid: AtomicU32::new(u32::MAX),
-        is_bootstrap: AtomicBool::new(false),
-        starts: AtomicU32::new(0),
-        taken: [const { AtomicU32::new(0) }; 4],
-        nmis: AtomicU32::new(0),
-        tsc: AtomicU64::new(0),
-    };
+    const fn new() -> Self {
+        Self {
+            id: AtomicU32::new(u32::MAX),
+            cpuid: AtomicU32::new(u32::MAX),
+            is_bootstrap: AtomicBool::new(false),
+            starts: AtomicU32::new(0),
+            taken: [const { AtomicU32::new(0) }; 4],
+            nmis: AtomicU32::new(0),
+            tsc: AtomicU64::new(0),
+        }
+    }
 }
 
 /// The handler of all CPUs.
@@ -209,18 +211,20 @@ fn cpu_of(id: u32) -> Option<&'static Cpu> {
     others().iter().find(|cpu| cpu.id.load(SeqCst) == id)
 }
 
-/// Waits until `condition` holds; whether it came to that.
+/// Waits until `condition` holds, as long as there is patience left; whether it came to that.
 fn until(mut condition: impl FnMut() -> bool) -> bool {
+    let budget = PATIENCE.load(SeqCst).max(IMPATIENT_TICKS);
     let begin = tsc();
     for _ in 0..LOOKS_MAX {
         if condition() {
             return true;
         }
-        if WAIT_TICKS < tsc().wrapping_sub(begin) {
+        if budget < tsc().wrapping_sub(begin) {
             break;
         }
         cpu::relax();
     }
+    PATIENCE.store(PATIENCE.load(SeqCst).saturating_sub(budget), SeqCst);
     condition()
 }
 
@@ -235,14 +239,26 @@ fn pause() {
     }
 }
 
-/// The specification's INIT, then the start-up message twice; a CPU that runs already ignores the second.
-fn start_cpu(destination: u32, to: u32) {
+/// The specification's INIT, then the start-up message twice; a CPU that runs already ignores the second. A busy host
+/// may take its time with the INIT, and a start-up message before its end is lost: more follow until `count` CPUs came.
+/// Whether they did.
+fn start_cpus(destination: u32, to: u32, count: u32) -> bool {
     lapic::send(destination, command::INIT | command::ASSERT | to);
     pause();
-    for _ in 0..2 {
-        lapic::send(destination, command::START_UP | command::ASSERT | to | start::PAGE);
-        pause();
-    }
+    start_up(destination, to);
+    start_up(destination, to);
+    until(|| {
+        let came = ARRIVED.load(SeqCst) == count;
+        if !came {
+            start_up(destination, to);
+        }
+        came
+    })
+}
+
+fn start_up(destination: u32, to: u32) {
+    lapic::send(destination, command::START_UP | command::ASSERT | to | start::PAGE);
+    pause();
 }
 
 /// Ends a judgement: it was made, or the machine has no such thing.
@@ -292,9 +308,8 @@ fn start_each(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     BOOT_ID.store(machine.own, SeqCst);
     let mut expected = 0;
     for id in machine.others() {
-        start_cpu(id, 0);
         expected += 1;
-        let came = until(|| ARRIVED.load(SeqCst) == expected);
+        let came = start_cpus(id, 0, expected);
         report.expect(
             came,
             format_args!("id={id} started={} wanted={expected}", ARRIVED.load(SeqCst)),
@@ -342,8 +357,7 @@ fn nobody_else(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     }
     start::forget();
     ARRIVED.store(0, SeqCst);
-    start_cpu(0, command::OTHERS);
-    let came = until(|| ARRIVED.load(SeqCst) == count);
+    let came = start_cpus(0, command::OTHERS, count);
     pause();
     let started = start::count();
     report.fact("started-by-broadcast", format_args!("cpus={}", started + 1));
@@ -502,7 +516,10 @@ fn atomic(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     }
     let done = until(|| DONE.load(SeqCst) == machine.others_count());
     let (sum, wanted) = (SUM.load(SeqCst), COUNTS * (machine.others_count() + 1));
-    report.expect(done && sum == wanted, format_args!("sum={sum} wanted={wanted}"));
+    report.expect(
+        done && sum == wanted,
+        format_args!("sum={sum} wanted={wanted} done={done}"),
+    );
     Ok(())
 }
 
@@ -536,6 +553,10 @@ fn init(report: &mut Report, machine: &Machine<'_>) -> Outcome {
         report.wrong(format_args!("no CPU to stop"));
         return Ok(());
     };
+    // A CPU that answers has seen every start-up message sent to it so far. One that a busy host has not shown it yet
+    // would start it right behind the INIT.
+    let answered = order(machine, NOTHING);
+    report.expect(answered, format_args!("done={}", DONE.load(SeqCst)));
     let (taken, nmis) = (cpu.taken[0].load(SeqCst), cpu.nmis.load(SeqCst));
     lapic::send(id, command::INIT | command::ASSERT);
     pause();
@@ -552,11 +573,17 @@ fn init(report: &mut Report, machine: &Machine<'_>) -> Outcome {
     // It comes back under a number of its own, and is told from its former self by that.
     cpu.id.store(u32::MAX, SeqCst);
     ARRIVED.store(0, SeqCst);
-    lapic::send(id, command::START_UP | command::ASSERT | start::PAGE);
-    let came = until(|| ARRIVED.load(SeqCst) == 1);
+    let came = until(|| {
+        start_up(id, 0);
+        ARRIVED.load(SeqCst) == 1
+    });
     report.expect(
         came && cpu_of(id).is_some(),
-        format_args!("id={id} does not start again"),
+        format_args!(
+            "id={id} does not start again: arrived={} starts={}",
+            ARRIVED.load(SeqCst),
+            start::count()
+        ),
     );
     Ok(())
 }
@@ -649,7 +676,7 @@ const VERDICTS: &[(&str, usize, Judge)] = &[
 const FACTS_VERSION: u32 = 1;
 
 /// The boot CPU, then the others by the numbers they drew.
-static CPUS: [Cpu; start::CPUS_MAX + 1] = [Cpu::NEW; start::CPUS_MAX + 1];
+static CPUS: [Cpu; start::CPUS_MAX + 1] = [const { Cpu::new() }; start::CPUS_MAX + 1];
 
 /// CPUs that came to their main loop.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
@@ -663,6 +690,7 @@ static SUM: AtomicU32 = AtomicU32::new(0);
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static BOOT_ID: AtomicU32 = AtomicU32::new(0);
 
+const NOTHING: u32 = 0;
 const COUNT: u32 = 1;
 const LOOK: u32 = 2;
 const ANSWER: u32 = 3;
@@ -685,8 +713,12 @@ const IPI: u8 = 0x50;
 /// Vector that brings a command.
 const WAKE: u8 = 0x80;
 
-/// One to two seconds on a CPU of our days.
-const WAIT_TICKS: u64 = 1 << 32;
+/// How much waiting in vain one run may cost: some seconds on a CPU of our days, because a CPU may have to wait for a
+/// busy host that long.
+static PATIENCE: AtomicU64 = AtomicU64::new(1 << 34);
+
+/// How long each wait takes when that is used up.
+const IMPATIENT_TICKS: u64 = 1 << 28;
 
 /// Some hundred microseconds.
 const QUIET_TICKS: u64 = 1 << 20;

@@ -38,7 +38,7 @@ impl Table {
         let mut header = [0; HEADER_LENGTH];
         memory::read(address, &mut header).ok()?;
         let length = usize::from(u16_at(&header, 4));
-        if !header.starts_with(b"PCMP") || length < HEADER_LENGTH || TABLE_LENGTH_MAX < length {
+        if !header.starts_with(b"PCMP") || !(HEADER_LENGTH..=TABLE_LENGTH_MAX).contains(&length) {
             return None;
         }
         let mut bytes = [0; TABLE_LENGTH_MAX];

@@ -513,6 +513,28 @@ fn round_ends_when_it_has_moved_its_share() {
 }
 
 #[test]
+fn zeros_count_for_the_round() {
+    let mut fixture = Fixture::with(CONFIG, Shared::new(pattern(1 << 10)), u64::MAX);
+    // 48 requests to zero 512 KiB each: a host that has to write them does as much as for data.
+    let ring = Ring::at(0x1_0000, 64);
+    let features = Blk::new(CONFIG, Box::new(MemoryDisk::new(Vec::new())))
+        .features()
+        .modern;
+    fixture.header(request::OUT | request::WRITE_ZEROES_BITS, 0);
+    let memory = &fixture.bench.memory;
+    memory.write(DATA, &segment(0, 1 << 10, 0)).expect("RAM");
+    ring.describe(memory, 0, HEADER, 16, NEXT, 1);
+    ring.describe(memory, 1, DATA, 16, NEXT, 2);
+    ring.describe(memory, 2, STATUS, 1, WRITE, 0);
+    for number in 0..48 {
+        ring.offer(memory, number, 0);
+    }
+    fixture.bench.start_modern(ring, features);
+    assert_eq!(fixture.memory(STATUS, 1), [status::OK]);
+    assert_eq!(ring.used_idx(&fixture.bench.memory), 32);
+}
+
+#[test]
 fn random_chains_do_no_harm() {
     let mut random = Xorshift::new(2);
     let mut below = |limit: u64| random.next_u64() % limit;
