@@ -73,15 +73,12 @@ fn networks_and_consoles_reach_the_configuration() {
 
 #[test]
 fn standard_input_has_one_reader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bios = folder.path().join("bios.rom");
+    std::fs::write(&bios, [0xf4; 0x1_0000]).expect("a small file");
+    let bios = bios.to_str().expect("a plain path");
     let parse = |serial: &[&str]| {
-        let program = [
-            "microvm",
-            "run",
-            "--bios",
-            "/dev/null",
-            "--device",
-            "virtio-console,to=stdio",
-        ];
+        let program = ["microvm", "run", "--bios", bios, "--device", "virtio-console,to=stdio"];
         let cli = Cli::parse_arguments(program.iter().chain(serial))
             .expect("options")
             .expect("no help");
