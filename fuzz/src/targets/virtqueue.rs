@@ -103,8 +103,7 @@ pub static VIRTQUEUE: Target = Target {
     ],
     record: Record::SplitDescriptor,
     canaries: &[
-        Canary::new("blk-used", "The disk completed a request."),
-        Canary::new("blk-used-legacy", "A version 1 disk completed a request."),
+        Canary::new("blk-used", "A disk, of version 1 or 2, completed a request."),
         Canary::new("broken-ring", "A ring could not be followed and the device stopped."),
         Canary::new("console-received", "The console filled a buffer with what it had sent."),
         Canary::new("console-sent", "The console took a buffer to send."),
@@ -162,10 +161,9 @@ fn look(machine: &Machine, _action: &Action, _answer: &Answer, reached: &mut dyn
         reached("broken-ring");
     }
     let used = |queue: u8| fields.number(&format!("queue{queue:02}.next_used")) != 0;
-    let modern = fields.number("version") == 2;
     for (backend, queue, name) in [
         ("rng", 0, "rng-used"),
-        ("blk", 0, if modern { "blk-used" } else { "blk-used-legacy" }),
+        ("blk", 0, "blk-used"),
         ("net", 0, "net-received"),
         ("net", 1, "net-sent"),
         ("console", 0, "console-received"),
