@@ -1,12 +1,13 @@
 //! `touchstone bench`: the command line around [`conformance::bench`].
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use conformance::bench::{self, Bench, Spread};
 use conformance::subject::Subject;
+
+use crate::recordings::progress_bar;
 
 #[derive(Subcommand)]
 pub(crate) enum BenchCommand {
@@ -45,11 +46,7 @@ pub(crate) fn boot(arguments: &BootArguments, images: &Path) -> Result<String, (
     let subjects: Result<Vec<_>, _> = arguments.subject.iter().map(|name| Subject::find(name)).collect();
     let subjects = subjects.map_err(|error| (error.to_string(), true))?;
     let starts = bench::starts(arguments.runs) * subjects.len() as u64;
-    let bar = if std::io::stderr().is_terminal() {
-        indicatif::ProgressBar::new(starts)
-    } else {
-        indicatif::ProgressBar::hidden()
-    };
+    let bar = progress_bar(starts as usize);
     let bench = bench::boot(&subjects, images, arguments.runs, || bar.inc(1));
     bar.finish_and_clear();
     let bench = bench.map_err(|error| (error, false))?;

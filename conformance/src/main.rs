@@ -1,7 +1,7 @@
 //! `touchstone`: the suite's command line.
 
 use std::fs;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -806,11 +806,7 @@ struct Bar {
 
 impl Bar {
     fn new(total: usize) -> Bar {
-        let bar = if io::stderr().is_terminal() {
-            indicatif::ProgressBar::new(total as u64)
-        } else {
-            indicatif::ProgressBar::hidden()
-        };
+        let bar = recordings::progress_bar(total);
         if let Ok(style) = indicatif::ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
             bar.set_style(style);
         }

@@ -11,7 +11,6 @@ use conformance::expectation::{Expectations, Standing};
 use conformance::machine::Depth;
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::subject::{Subject, Wanted};
-use conformance::verdict::Verdict;
 
 fn main() -> ExitCode {
     // Runners that look for tests find this one.
@@ -74,10 +73,6 @@ struct Watch<'a> {
 impl Progress for Watch<'_> {
     fn done(&mut self, result: &CaseResult) {
         let lane = &self.plan.lanes[result.lane];
-        // A part that the profile lacks says nothing, whatever an entry for the whole profile expects.
-        if result.verdict == Verdict::NotApplicable {
-            return;
-        }
         if let Standing::Unexpected(why) = self.expectations.standing(result, lane) {
             let (id, profile, verdict) = (result.case.id, lane.layout.profile, result.verdict);
             self.unexpected.push(format!("{id}@{profile}: {verdict}: {why}"));
