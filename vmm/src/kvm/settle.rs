@@ -55,7 +55,11 @@ impl Shared {
                         self.end(End::guest("debug-exit", (value << 1 | 1) as u8));
                     }
                     Event::BootMark { mark } => self.mark(mark),
-                    Event::Reset => self.request_reset(),
+                    Event::Reset => {
+                        // What the guest asked for before it comes before, also when the run ends here.
+                        self.notify_all(machine);
+                        self.request_reset();
+                    }
                     Event::Msi { address, data } => self.message(machine, address, data),
                     Event::Intr { level } => self.pic_wire(level),
                     Event::VirtioOut => self.peers.send(machine.take_output()),
