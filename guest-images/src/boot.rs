@@ -2,12 +2,12 @@
 
 use core::{
     fmt::{self, Write},
-    sync::atomic::{AtomicU16, Ordering::Relaxed},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed},
 };
 
 use crate::{
     EXIT_FATAL,
-    command_line::Options,
+    command_line::{Exit, Options},
     mark,
     runtime::{self, memory, port, serial::Serial},
     start_info::{MAGIC, START_INFO_LENGTH, StartInfo},
@@ -46,7 +46,7 @@ impl Boot {
         }
         let options = boot.options();
         CHANNEL.store(options.channel, Relaxed);
-        EXIT.store(options.exit.unwrap_or(0), Relaxed);
+        EXIT.store(options.exit.map_or(0, to_word), Relaxed);
         MARKS.store(options.marks.unwrap_or(0), Relaxed);
         set_mark(mark::RUNNING);
         boot
@@ -83,15 +83,43 @@ pub fn set_mark(value: u8) {
     }
 }
 
-/// Ends the image: the last mark, then `value` to the exit port, or a halt.
+/// Ends the image: the last mark, then what the command line asked for, with `value` where it named a port alone.
 pub fn exit(value: u8) -> ! {
     set_mark(mark::DONE);
-    runtime::exit(exit_port(), value)
+    match from_word(EXIT.load(Relaxed)) {
+        Some(Exit::Port { port, byte }) => port::write_byte(port, byte.unwrap_or(value)),
+        Some(Exit::TripleFault) => runtime::cpu::triple_fault(),
+        None => {}
+    }
+    runtime::halt()
 }
 
-/// The debug-exit port that the command line named.
+/// The port that the command line named to end the machine by.
 pub fn exit_port() -> Option<u16> {
-    Some(EXIT.load(Relaxed)).filter(|&port| port != 0)
+    match from_word(EXIT.load(Relaxed)) {
+        Some(Exit::Port { port, .. }) => Some(port),
+        Some(Exit::TripleFault) | None => None,
+    }
+}
+
+/// An exit as a word that is not 0: the port, and above it the byte, if any, with [`HAS_BYTE`].
+fn to_word(exit: Exit) -> u32 {
+    match exit {
+        Exit::Port { port, byte: None } => u32::from(port),
+        Exit::Port { port, byte: Some(byte) } => HAS_BYTE | u32::from(byte) << 16 | u32::from(port),
+        Exit::TripleFault => TRIPLE_FAULT,
+    }
+}
+
+fn from_word(word: u32) -> Option<Exit> {
+    match word {
+        0 => None,
+        TRIPLE_FAULT => Some(Exit::TripleFault),
+        word => Some(Exit::Port {
+            port: word as u16,
+            byte: (word & HAS_BYTE != 0).then_some((word >> 16) as u8),
+        }),
+    }
 }
 
 /// Base of the serial port.
@@ -99,7 +127,7 @@ pub fn channel_port() -> u16 {
     CHANNEL.load(Relaxed)
 }
 
-/// Ends an image that went wrong: `# fatal: reason` on the serial port, then the exit port.
+/// Ends an image that went wrong: `# fatal: reason` on the serial port, then the exit.
 pub fn fatal(reason: fmt::Arguments<'_>) -> ! {
     let mut console = runtime::serial::Console::new(Serial::new(channel_port()));
     let _ = writeln!(console, "\n# fatal: {reason}");
@@ -133,7 +161,10 @@ const COMMAND_LINE_LENGTH_MAX: usize = 4096;
 
 const PIECE: u64 = 64;
 
+const HAS_BYTE: u32 = 1 << 31;
+const TRIPLE_FAULT: u32 = 1 << 30;
+
 // Ports of the command line, 0 for none; until it is read, the usual serial port.
 static CHANNEL: AtomicU16 = AtomicU16::new(0x3f8);
-static EXIT: AtomicU16 = AtomicU16::new(0);
+static EXIT: AtomicU32 = AtomicU32::new(0);
 static MARKS: AtomicU16 = AtomicU16::new(0);

@@ -5,14 +5,28 @@
 pub struct Options<'a> {
     /// `channel=PORT`: base of the 16550 for frames or text. 0x3f8 when absent.
     pub channel: u16,
-    /// `exit=PORT`: debug-exit port. Absent: the image halts instead.
-    pub exit: Option<u16>,
+    /// `exit=PORT`, `exit=PORT:BYTE` or `exit=triple-fault`: the image's last act. Absent: it halts instead.
+    pub exit: Option<Exit>,
     /// `marks=PORT`: port for boot marks.
     pub marks: Option<u16>,
     /// `virtio-base=`, `virtio-stride=`, `virtio-count=`: transports to look at, occupied or not.
     pub virtio_window: Option<VirtioWindow>,
     /// The first of these options whose value is no number of its range; it counts as absent.
     pub wrong: Option<&'a str>,
+}
+
+/// How an image ends the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A byte to a port.
+    Port {
+        /// The port, not 0.
+        port: u16,
+        /// The byte; without one, the image's verdict, which a debug-exit device makes a status.
+        byte: Option<u8>,
+    },
+    /// A fault that cannot be delivered.
+    TripleFault,
 }
 
 /// Transports at `base`, `base + stride`, and so on.
@@ -65,7 +79,7 @@ impl<'a> Options<'a> {
                 .filter(|&port| port != 0);
             let accepted = match name {
                 "channel" => port.map(|port| options.channel = port),
-                "exit" => port.map(|port| options.exit = Some(port)),
+                "exit" => exit(value).map(|exit| options.exit = Some(exit)),
                 "marks" => port.map(|port| options.marks = Some(port)),
                 "virtio-base" => number.filter(|&base| base != 0).map(|base| window.base = base),
                 "virtio-stride" => number.filter(|stride| (1..=1 << 32).contains(stride)).map(|stride| {
@@ -115,6 +129,18 @@ fn virtio_device(value: &str) -> Option<VirtioDevice> {
     })
 }
 
+fn exit(value: &str) -> Option<Exit> {
+    if value == "triple-fault" {
+        return Some(Exit::TripleFault);
+    }
+    let (port, byte) = match value.split_once(':') {
+        Some((port, byte)) => (port, Some(u8::try_from(number(byte)?).ok()?)),
+        None => (value, None),
+    };
+    let port = u16::try_from(number(port)?).ok().filter(|&port| port != 0)?;
+    Some(Exit::Port { port, byte })
+}
+
 /// Hexadecimal with `0x`, else decimal; `K`, `M` or `G` multiply, as Linux's memparse has it.
 fn number(text: &str) -> Option<u64> {
     let (digits, shift) = match text.as_bytes().last()? {
@@ -159,7 +185,7 @@ mod tests {
         let options = Options::parse("channel=0x2f8 exit=244 marks=0x80 exit=0xf5 virtio-base=0xfeb00000 -- exit=1");
         assert_eq!(
             (options.channel, options.exit, options.marks),
-            (0x2f8, Some(0xf5), Some(0x80))
+            (0x2f8, Some(Exit::Port { port: 0xf5, byte: None }), Some(0x80))
         );
         assert_eq!(
             options.virtio_window,
@@ -173,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn machines_without_a_debug_exit_are_ended_otherwise() {
+        let reset = Exit::Port {
+            port: 0x64,
+            byte: Some(0xfe),
+        };
+        assert_eq!(Options::parse("exit=0x64:0xfe").exit, Some(reset));
+        assert_eq!(Options::parse("exit=100:254").exit, Some(reset));
+        assert_eq!(Options::parse("exit=triple-fault").exit, Some(Exit::TripleFault));
+    }
+
+    #[test]
     fn wrong_numbers_are_named_and_count_as_absent() {
         for text in [
             "exit=0x",
@@ -181,6 +218,10 @@ mod tests {
             "exit=0",
             "exit=+4",
             "exit=0xfg",
+            "exit=0x64:",
+            "exit=:0xfe",
+            "exit=0x64:256",
+            "exit=triple",
             "virtio-count=65",
             "exit=99999999999999999999",
         ] {

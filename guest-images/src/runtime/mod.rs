@@ -62,14 +62,6 @@ pub fn halt() -> ! {
     }
 }
 
-/// Writes `value` to the debug-exit port when there is one, and stops for ever when that does not end the machine.
-pub fn exit(exit_port: Option<u16>, value: u8) -> ! {
-    if let Some(exit_port) = exit_port {
-        port::write_byte(exit_port, value);
-    }
-    halt()
-}
-
 /// Names the parts of an image: `main` is called with the address of the PVH start info, `fatal` with the reason when
 /// the image itself goes wrong (a panic, or a fault outside of [`memory`] and [`port`]).
 #[macro_export]
