@@ -38,4 +38,6 @@ pub mod mark {
     pub const CONSOLE: u8 = 0x02;
     /// The image is about to exit.
     pub const DONE: u8 = 0x03;
+    /// Linux has started its first program.
+    pub const INIT: u8 = 0x04;
 }

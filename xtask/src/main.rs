@@ -36,7 +36,7 @@ enum Verb {
     /// Runs everything a contributor runs before a commit: tidy, format, clippy, tests.
     Test,
     /// Builds the guest images from source and checks their instructions.
-    GuestImages,
+    GuestImages(guest_images::Arguments),
     /// Goldens: check, bless, diff, verify.
     Golden {
         #[command(subcommand)]
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().verb {
         Verb::Conformance { arguments } => return conformance::run(&arguments),
         Verb::Test => test::run(),
-        Verb::GuestImages => guest_images::build().map(|_| ()),
+        Verb::GuestImages(arguments) => guest_images::run(&arguments),
         Verb::Golden { verb } => golden::run(&verb),
         Verb::Fuzz { verb } => fuzz::run(&verb),
         Verb::Bench { verb } => bench::run(&verb),

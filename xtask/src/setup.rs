@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::shell;
+use crate::{guest_images, shell};
 
 /// One optional tool.
 struct Tool {
@@ -26,7 +26,7 @@ enum From {
     Hand(&'static str),
 }
 
-const TOOLS: [Tool; 7] = [
+const TOOLS: [Tool; 8] = [
     Tool {
         name: "C++ compiler",
         unlocks: "building libFuzzer for `cargo xtask fuzz run`",
@@ -63,6 +63,15 @@ const TOOLS: [Tool; 7] = [
                 .then(|| files.join(", "))
         },
         from: From::Apt(&["qemu-system-data", "seabios"]),
+    },
+    Tool {
+        name: "Linux's source",
+        unlocks: "`cargo xtask guest-images linux`: the cases that boot Linux",
+        find: || {
+            let is_whole = guest_images::missing_for_linux().is_empty();
+            is_whole.then(|| "linux-source-6.1 and what builds it".to_owned())
+        },
+        from: From::Apt(guest_images::PACKAGES_FOR_LINUX),
     },
     Tool {
         name: "cargo-fuzz",
