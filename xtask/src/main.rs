@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod fuzz;
+mod gate;
 mod golden;
 mod guest_images;
 mod setup;
@@ -52,6 +53,8 @@ enum Verb {
         #[command(subcommand)]
         verb: bench::Verb,
     },
+    /// The release gate: runs all that a release needs, answers yes or no, and leaves a file of evidence.
+    Gate(gate::Gate),
     /// Says which optional tools are here and what each one unlocks.
     Setup {
         /// Installs what is missing, where apt-get and cargo can.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Golden { verb } => golden::run(&verb),
         Verb::Fuzz { verb } => fuzz::run(&verb),
         Verb::Bench { verb } => bench::run(&verb),
+        Verb::Gate(gate) => gate::run(&gate),
         Verb::Setup { install } => setup::run(install),
         Verb::Tidy => tidy::run(),
         Verb::Ci { after_test } => ci::run(after_test),
