@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::case::Case;
 use crate::catalog;
+use crate::files;
 use crate::layout::Layout;
 use crate::machine::Depth;
 use crate::runner::{CaseResult, Plan};
@@ -102,7 +103,7 @@ impl Expectations {
     /// [`ExpectationError`] as [`Expectations::parse`], and when the file cannot be read.
     pub fn read(path: &Path) -> Result<Expectations, ExpectationError> {
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| ExpectationError {
+        let text = files::read_text(path, files::WRITTEN_BYTES_MAX).map_err(|error| ExpectationError {
             place: place.clone(),
             problem: format!("read: {error}"),
         })?;

@@ -105,10 +105,12 @@ impl Aspect {
     /// # Errors
     /// The reason why it could not be read.
     pub fn read_point(self, adapter: &dyn Adapter, layout: &Layout, point: &Point) -> Facet {
-        let mut machine = adapter.boot(&point.setup, layout).map_err(|stop| match stop {
-            Stop::Unavailable(reason) => reason,
-            other => format!("{other:?}"),
-        })?;
+        let mut machine = adapter
+            .boot(&point.setup, layout)
+            .map_err(|failure| match failure.stop {
+                Stop::Unavailable(reason) => reason,
+                other => format!("{other:?}"),
+            })?;
         self.read(machine.as_mut(), layout, &point.setup)
     }
 }

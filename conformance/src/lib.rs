@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod clause;
 pub mod driver;
 pub mod expectation;
+pub mod files;
 pub mod golden;
 pub mod layout;
 pub mod machine;

@@ -111,19 +111,26 @@ pub trait Adapter: Send + Sync {
     ///
     /// # Errors
     /// [`Stop::Broken`] when the subject does not start, [`Stop::Unavailable`] when this subject cannot be set up so.
-    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop>;
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure>;
 
     /// Boots a resident image and returns what it printed. Adapters keep the log and answer the next case from it.
     ///
     /// # Errors
     /// As [`Adapter::boot`]; [`Stop::Unavailable`] at every depth but [`Depth::Guest`].
-    fn resident(&self, image: &str, setup: &Setup, layout: &Layout) -> Result<Resident, Stop> {
+    fn resident(&self, image: &str, setup: &Setup, layout: &Layout) -> Result<Resident, BootFailure> {
         let _ = (setup, layout);
-        Err(Stop::Unavailable(format!(
-            "image '{image}' runs at depth guest only, this is {}",
-            self.depth()
-        )))
+        let text = format!("image '{image}' runs at depth guest only, this is {}", self.depth());
+        Err(Stop::Unavailable(text).into())
     }
+}
+
+/// A machine that is not there: why, and what the subject showed of itself before it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootFailure {
+    /// Why.
+    pub stop: Stop,
+    /// How it ended and after how long, its output and its standard error; empty when nothing was started.
+    pub shown: String,
 }
 
 /// What a resident image left behind.
@@ -358,5 +365,26 @@ impl fmt::Display for Depth {
 impl From<Broken> for Stop {
     fn from(broken: Broken) -> Stop {
         Stop::Broken(broken)
+    }
+}
+
+impl From<Stop> for BootFailure {
+    fn from(stop: Stop) -> BootFailure {
+        BootFailure {
+            stop,
+            shown: String::new(),
+        }
+    }
+}
+
+impl From<Broken> for BootFailure {
+    fn from(broken: Broken) -> BootFailure {
+        Stop::from(broken).into()
+    }
+}
+
+impl From<BootFailure> for Stop {
+    fn from(failure: BootFailure) -> Stop {
+        failure.stop
     }
 }

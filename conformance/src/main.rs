@@ -104,6 +104,9 @@ enum Command {
         #[command(subcommand)]
         command: recordings::GoldenCommand,
     },
+    /// Ends what another touchstone leaves behind; it is started by that one.
+    #[command(hide = true)]
+    Guard,
 }
 
 #[derive(Subcommand)]
@@ -284,6 +287,10 @@ fn execute(command: Command) -> Result<(), End> {
         } => {
             watch_signals(false)?;
             bench_boot(&arguments)
+        }
+        Command::Guard => {
+            remains::guard(io::stdin().lock());
+            Ok(())
         }
         Command::Trace => trace(),
         Command::Spec { write, check } => specification(write.as_deref(), check.as_deref()),
@@ -774,6 +781,8 @@ fn no_such_case(filters: &[String]) -> End {
 /// Catches interrupts. In an orderly end the first only raises the flag, so that running cases end and the report is
 /// written; otherwise, and at the second, the program ends at once and takes its subjects with it.
 fn watch_signals(orderly: bool) -> Result<Arc<AtomicBool>, End> {
+    let guarded = std::env::current_exe().and_then(|program| remains::start_guard(&program));
+    guarded.map_err(|error| End::new(End::UNEXPECTED, format!("start this program as a guard: {error}")))?;
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::case::{Case, Setup};
 use crate::layout::Layout;
-use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 use crate::program::{Action, Hex, MEMORY_LENGTH_MAX};
 use crate::recording::{Operation, Record, Recording, Step};
 use crate::runner::{Options, Unit, run_unit};
@@ -154,7 +154,7 @@ impl Adapter for TapedAdapter {
         self.inner.caps()
     }
 
-    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let mut machine = self.inner.boot(setup, layout)?;
         let mut pending = Vec::new();
         let is_watching = tape_of(&self.tape).is_watching;

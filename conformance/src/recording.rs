@@ -24,6 +24,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::files;
 use crate::machine::LineEvent;
 use crate::program::Action;
 
@@ -131,7 +132,7 @@ impl Recording {
             }
             return Ok(whole);
         }
-        let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
+        let bytes = files::read(path, files::RECORDING_BYTES_MAX).map_err(|error| fail(error.to_string()))?;
         if bytes.starts_with(&GZIP_MAGIC) {
             let mut text = Vec::new();
             let decoder = flate2::read::GzDecoder::new(bytes.as_slice());

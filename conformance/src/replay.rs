@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::case::Setup;
+use crate::files;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Broken, Caps, LineEvent, Machine, Stop};
 use crate::program::{Action, Hex, parse_number};
@@ -117,7 +118,7 @@ impl Settled {
             place: place.clone(),
             problem,
         };
-        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let text = files::read_text(path, files::WRITTEN_BYTES_MAX).map_err(|error| fail(error.to_string()))?;
         let mut settled: Settled = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
         for decision in &settled.differences {
             if decision.reason.trim().is_empty() {

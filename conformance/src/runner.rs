@@ -16,7 +16,7 @@ pub use plan::{Plan, Selection, Unit};
 
 use crate::case::{Body, Case};
 use crate::layout::Layout;
-use crate::machine::{Adapter, Broken, Caps, Facts, Machine, Stop, Width};
+use crate::machine::{Adapter, BootFailure, Broken, Caps, Facts, Machine, Stop, Width};
 use crate::probe::{Probe, Record};
 use crate::subject::{Health, Lane, Way};
 use crate::verdict::{Outcome, Verdict, judge};
@@ -287,7 +287,7 @@ fn attempt(
                 let end = end.unwrap_or_else(|payload| Err(Broken::Crash(panic_text(payload.as_ref())).into()));
                 finish(record, end, &mut machine)
             }
-            Err(stop) => (Record::default(), Outcome::Stopped(stop), String::new()),
+            Err(failure) => (Record::default(), Outcome::Stopped(failure.stop), failure.shown),
         },
         Body::Guest { image, judge } => match watch(way, adapter.resident(image, &case.setup, layout)) {
             Ok(resident) => {
@@ -303,14 +303,14 @@ fn attempt(
                 };
                 (record, outcome, shown)
             }
-            Err(stop) => (Record::default(), Outcome::Stopped(stop), String::new()),
+            Err(failure) => (Record::default(), Outcome::Stopped(failure.stop), failure.shown),
         },
     }
 }
 
 /// Notes how a start went.
-fn watch<T>(way: &Way, start: Result<T, Stop>) -> Result<T, Stop> {
-    match &start {
+fn watch<T>(way: &Way, start: Result<T, BootFailure>) -> Result<T, BootFailure> {
+    match start.as_ref().map_err(|failure| &failure.stop) {
         Ok(_) => way.health.note(None),
         Err(Stop::Broken(Broken::Start(text))) => way.health.note(Some(text)),
         Err(_) => {}

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use clap::{Args, Subcommand};
 use conformance::catalog;
 use conformance::expectation::{Expectations, regenerate};
+use conformance::files;
 use conformance::layout::Layout;
 use conformance::machine::Depth;
 use conformance::mustpass::{self, List, Retired};
@@ -167,7 +168,7 @@ pub(crate) fn expectations(arguments: &ExpectationsArguments) -> Result<(), End>
     let (present, text) = match &file {
         Some(file) => {
             let read = |error| usage(format!("{}: read: {error}", file.display()));
-            let text = fs::read_to_string(file).map_err(read)?;
+            let text = files::read_text(file, files::WRITTEN_BYTES_MAX).map_err(read)?;
             let place = file.display().to_string();
             let present = Expectations::parse(&place, &text).map_err(|error| usage(error.to_string()))?;
             (present, text)
@@ -196,7 +197,7 @@ pub(crate) fn mustpass(arguments: &MustpassArguments) -> Result<(), End> {
     })?;
     let file = retired.with_file_name(format!("{}.txt", layout.profile));
     let read = |file: &Path| {
-        let text = fs::read_to_string(file);
+        let text = files::read_text(file, files::WRITTEN_BYTES_MAX);
         text.map_err(|error| usage(format!("{}: read: {error}", file.display())))
     };
     let retired = Retired::parse(&retired.display().to_string(), &read(&retired)?).map_err(usage)?;
@@ -256,7 +257,7 @@ pub(crate) fn write_capsules(folder: &Path, report: &Report) -> Result<(), End> 
 /// Reads a report.
 pub(crate) fn read_report(file: &Path) -> Result<Report, End> {
     let usage = |problem: String| End::new(End::USAGE, format!("{}: {problem}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| usage(format!("read: {error}")))?;
+    let text = files::read_text(file, files::REPORT_BYTES_MAX).map_err(|error| usage(format!("read: {error}")))?;
     Report::parse(&text).map_err(usage)
 }
 

@@ -888,6 +888,26 @@ fn boot_marks_file_has_marks_in_order_and_the_end() {
     );
 }
 
+#[test]
+fn sigquit_ends_a_run_and_shows_where_each_cpu_is() {
+    // mov eax, 0x5eed; jmp $
+    let spin: &[u8] = &[0xb8, 0xed, 0x5e, 0, 0, 0xeb, 0xfe];
+    let Some(mut running) = start(&[&send(b"."), spin], &["--smp", "2"]) else {
+        return;
+    };
+    let mut first = [0; 1];
+    let stdout = running.child().stdout.as_mut().expect("piped");
+    stdout.read_exact(&mut first).expect("the guest speaks");
+    running.signal("QUIT");
+    let output = running.finish();
+    let text = text(&output.stderr);
+    assert_eq!(status(&output), 0, "{text}");
+    assert!(text.contains("microvm: ended by signal 3\n"), "{text}");
+    assert!(text.contains("microvm: cpu 0 was stopped\n"), "{text}");
+    assert!(text.contains("rax 0000000000005eed"), "{text}");
+    assert!(text.contains("microvm: cpu 1 was stopped\n"), "{text}");
+}
+
 /// A finished run within [`LIMIT`], or `None` where there is no KVM.
 fn run(code: &[&[u8]], arguments: &[&str]) -> Option<Output> {
     start(code, arguments).map(Running::finish)

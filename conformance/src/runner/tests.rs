@@ -2,7 +2,7 @@ use super::*;
 use crate::case::{Feature, Level, Setup};
 use crate::clause::{Clause, Document, Origin};
 use crate::layout::MICROVM_2019;
-use crate::machine::Depth;
+use crate::machine::{BootFailure, Depth};
 use crate::subject::Way;
 use crate::subject::null::NullAdapter;
 
@@ -190,7 +190,7 @@ impl Adapter for NeverStarts {
         Caps::NONE
     }
 
-    fn boot(&self, _setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+    fn boot(&self, _setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let attempt = self.0.fetch_add(1, Ordering::Relaxed);
         Err(Broken::Start(format!("attempt {attempt}")).into())
     }

@@ -8,17 +8,17 @@ use guest_protocol::{
     BYTES_MAX, CallError, Client, ErrorCode, Failure, PAYLOAD_LENGTH_MAX, PROGRAM_STEPS_MAX, PROTOCOL_VERSION, Program,
     Reply, Request, Step,
 };
-use tempfile::TempDir;
 
 use super::console::{Closed, Console};
-use super::description::{Description, Launch, Places};
+use super::description::{Description, Dump, Launch, Places};
 use super::disk;
 use super::kernel;
 use super::peer::Peers;
 use super::process::{Process, printable};
+use super::remains::Folder;
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Adapter, Broken, Caps, Depth, Facts, Machine, Stop, Width};
+use crate::machine::{Adapter, BootFailure, Broken, Caps, Depth, Facts, Machine, Stop, Width};
 
 /// Boots the agent.
 pub struct AgentAdapter {
@@ -62,18 +62,18 @@ impl Adapter for AgentAdapter {
         self.caps
     }
 
-    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let (low_bytes, _) = layout.ram_split(setup.ram_bytes, setup.max_ram_below_4g);
         if low_bytes < RAM_BYTES_MIN {
             let text = format!("the agent needs {RAM_BYTES_MIN:#x} bytes of RAM below 4 GiB, there are {low_bytes:#x}");
-            return Err(Stop::Unavailable(text));
+            return Err(Stop::Unavailable(text).into());
         }
         if setup.bz_image {
-            return Err(Stop::Unavailable("the agent is the kernel, and no bzImage".to_owned()));
+            return Err(Stop::Unavailable("the agent is the kernel, and no bzImage".to_owned()).into());
         }
         let append = setup.append.unwrap_or_default().to_owned();
         let (folder, disks) = disk::folder_with_images(setup)?;
-        let peers = Peers::start(folder.as_ref().map(TempDir::path), setup)?;
+        let peers = Peers::start(folder.as_ref().map(Folder::path), setup)?;
         let places = Places {
             kernel: Some(self.image.display().to_string()),
             append: append.clone(),
@@ -91,12 +91,16 @@ impl Adapter for AgentAdapter {
                 kvm: self.launch.needs_kvm(),
                 ..Facts::default()
             },
+            dump: self.launch.dump,
             process,
             client: Client::new(console, ATTEMPTS_MAX),
             _peers: peers,
             _folder: folder,
         };
-        machine.greet()?;
+        if let Err(stop) = machine.greet() {
+            let shown = machine.post_mortem();
+            return Err(BootFailure { stop, shown });
+        }
         let limit = Duration::from_millis(self.launch.answer_ms) / u32::from(ATTEMPTS_MAX);
         machine.client.channel_mut().set_limit(limit);
         Ok(Box::new(machine))
@@ -107,11 +111,12 @@ struct AgentMachine {
     // Configuration, fixed at construction.
     caps: Caps,
     facts: Facts,
+    dump: Dump,
     // Connections; the process goes first, so that it is dead before its folder is removed.
     process: Process,
     client: Client<Console>,
     _peers: Peers,
-    _folder: Option<TempDir>,
+    _folder: Option<Folder>,
 }
 
 impl AgentMachine {
@@ -285,8 +290,11 @@ impl Machine for AgentMachine {
     }
 
     fn post_mortem(&mut self) -> String {
+        if self.dump == Dump::Sigquit {
+            self.process.dump();
+        }
         let noise = self.client.channel_mut().noise_text();
-        format!("{}\n{noise}", self.process.stderr())
+        self.process.obituary(&noise)
     }
 }
 

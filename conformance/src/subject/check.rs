@@ -20,11 +20,12 @@ pub fn lane(lane: &Lane) -> Vec<Check> {
             Err(reason) => Some(reason.clone()),
             Ok(adapter) if lane.depth == Depth::Guest => {
                 let resident = adapter.resident("probe", &Setup::DEFAULT, lane.layout);
-                resident.err().map(|stop| text(&stop))
+                resident.err().map(|failure| text(&failure.stop))
             }
             Ok(adapter) => {
                 let machine = adapter.boot(&Setup::DEFAULT, lane.layout);
-                machine.and_then(answers).err().map(|stop| text(&stop))
+                let answered = machine.map_err(Stop::from).and_then(answers);
+                answered.err().map(|stop| text(&stop))
             }
         };
         Check {

@@ -13,6 +13,8 @@ use crate::machine::Broken;
 pub(crate) struct Console {
     stream: UnixStream,
     limit: Duration,
+    /// When what was sent last, or the start, is answered at the latest.
+    deadline: Instant,
     noise: Vec<u8>,
 }
 
@@ -27,7 +29,9 @@ impl std::fmt::Display for Closed {
 }
 
 impl Console {
-    /// Starts a command with its standard input and output as a console. A receive waits at most `limit`.
+    /// Starts a command with its standard input and output as a console. All receives together wait at most `limit`
+    /// from the start, and from each send: a guest that prints for ever, however slowly, has no more time than one
+    /// that is silent.
     pub(crate) fn spawn(words: &[String], limit: Duration) -> Result<(Process, Console), Broken> {
         let start = |error: std::io::Error| Broken::Start(format!("make a console: {error}"));
         let (ours, theirs) = UnixStream::pair().map_err(start)?;
@@ -36,12 +40,13 @@ impl Console {
         let console = Console {
             stream: ours,
             limit,
+            deadline: Instant::now() + limit,
             noise: Vec::new(),
         };
         Ok((process, console))
     }
 
-    /// Another limit for each receive from now on.
+    /// Another limit from the next send on.
     pub(crate) fn set_limit(&mut self, limit: Duration) {
         self.limit = limit;
     }
@@ -79,12 +84,12 @@ impl Channel for Console {
     type Error = Closed;
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+        self.deadline = Instant::now() + self.limit;
         self.stream.write_all(bytes).map_err(|_| Closed)
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Closed> {
-        let deadline = Instant::now() + self.limit;
-        self.receive_until(buffer, deadline)
+        self.receive_until(buffer, self.deadline)
     }
 
     fn noise(&mut self, bytes: &[u8]) {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::io::Read;
 use std::path::Path;
 
 use kvm_ioctls::Kvm;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 
 use crate::case::{Feature, Setup};
 use crate::catalog;
+use crate::files;
 use crate::layout::Layout;
 use crate::machine::{Caps, Depth, Stop};
 
@@ -139,6 +139,20 @@ pub struct Launch {
     /// Who counts exits from the guest, for `touchstone bench`.
     #[serde(default)]
     pub exits: Exits,
+    /// How it is asked for its registers before it is killed, at depths cpu and guest.
+    #[serde(default)]
+    pub dump: Dump,
+}
+
+/// How a subject that does not answer any more is asked for its registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dump {
+    /// Not at all.
+    #[default]
+    None,
+    /// By SIGQUIT, upon which it prints them to standard error and ends.
+    Sigquit,
 }
 
 /// Who counts exits from the guest.
@@ -277,17 +291,8 @@ impl Description {
             place: place.clone(),
             problem,
         };
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path);
-        let read = file.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-        read.map_err(|error| fail(format!("read: {error}")))?;
-        if FILE_BYTES_MAX < bytes.len() as u64 {
-            let limit = FILE_BYTES_MAX >> 10;
-            return Err(fail(format!(
-                "the file is larger than {limit} KiB; a subject file is a page of TOML"
-            )));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| fail("it is not text; a subject file is TOML".to_owned()))?;
+        let text = files::read_text(path, FILE_BYTES_MAX);
+        let text = text.map_err(|error| fail(format!("read: {error}; a subject file is a page of TOML")))?;
         Description::parse(&place, &text)
     }
 

@@ -3,9 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use tempfile::TempDir;
-
 use super::peer::has_peer;
+use super::remains::Folder;
 use crate::case::Setup;
 use crate::machine::{Broken, Stop};
 
@@ -45,15 +44,12 @@ pub fn write_images(folder: &Path, setup: &Setup) -> io::Result<Vec<Option<Strin
 ///
 /// # Errors
 /// [`Broken::Start`] when files cannot be written.
-pub fn folder_with_images(setup: &Setup) -> Result<(Option<TempDir>, Vec<Option<String>>), Stop> {
+pub(super) fn folder_with_images(setup: &Setup) -> Result<(Option<Folder>, Vec<Option<String>>), Stop> {
     if !setup.devices.iter().any(|device| is_disk(device) || has_peer(device)) {
         return Ok((None, Vec::new()));
     }
     let start = |error: io::Error| Broken::Start(format!("prepare disk images: {error}"));
-    let folder = tempfile::Builder::new()
-        .prefix("touchstone-")
-        .tempdir()
-        .map_err(start)?;
+    let folder = Folder::new().map_err(start)?;
     let disks = write_images(folder.path(), setup).map_err(start)?;
     Ok((Some(folder), disks))
 }

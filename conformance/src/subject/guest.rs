@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use super::console::Console;
-use super::description::{Description, Launch, Places};
+use super::description::{Description, Dump, Launch, Places};
 use super::disk;
 use super::kernel;
 use super::peer::Peers;
+use super::process::printable;
+use super::remains::Folder;
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Adapter, Broken, Caps, Depth, Facts, Machine, Resident, Stop};
+use crate::machine::{Adapter, BootFailure, Broken, Caps, Depth, Facts, Machine, Resident, Stop};
 
 /// Boots resident images, each once for a set-up.
 pub struct GuestAdapter {
@@ -29,7 +29,7 @@ pub struct GuestAdapter {
 type Key = (String, Setup, &'static str);
 
 /// What a boot gave, once it was made.
-type Slot = Arc<OnceLock<Result<Resident, Stop>>>;
+type Slot = Arc<OnceLock<Result<Resident, BootFailure>>>;
 
 impl GuestAdapter {
     /// An adapter for one way of starting a described subject with images out of a folder.
@@ -47,12 +47,11 @@ impl GuestAdapter {
         })
     }
 
-    fn boot_resident(&self, image: &Path, setup: &Setup, layout: &Layout) -> Result<Resident, Stop> {
+    fn boot_resident(&self, image: &Path, setup: &Setup, layout: &Layout) -> Result<Resident, BootFailure> {
         let bytes = std::fs::read(image).map_err(|error| {
             let image = image.display();
-            Stop::Unavailable(format!(
-                "{image}: read: {error}; build it with cargo xtask guest-images"
-            ))
+            let text = format!("{image}: read: {error}; build it with cargo xtask guest-images");
+            Stop::Unavailable(text)
         })?;
         let mut append = setup.append.map_or(String::new(), |user| format!("{user} "));
         append.push_str(&format!(
@@ -60,7 +59,7 @@ impl GuestAdapter {
             layout.virtio_base, layout.virtio_stride_bytes, layout.virtio_count
         ));
         let (folder, disks) = disk::folder_with_images(setup)?;
-        let peers = Peers::start(folder.as_ref().map(TempDir::path), setup)?;
+        let peers = Peers::start(folder.as_ref().map(Folder::path), setup)?;
         let places = Places {
             kernel: Some(image.display().to_string()),
             append: append.clone(),
@@ -83,40 +82,67 @@ impl GuestAdapter {
     }
 
     /// Starts the subject and keeps what it prints, each line with the time at which it began.
-    fn collect(&self, words: &[String]) -> Result<String, Stop> {
+    fn collect(&self, words: &[String]) -> Result<String, BootFailure> {
         let begin = Instant::now();
-        let deadline = begin + Duration::from_millis(self.launch.answer_ms);
         let (mut process, mut console) = Console::spawn(words, Duration::from_millis(self.launch.start_ms))?;
         let mut log = Log::new(begin);
-        let mut buffer = [0; 4096];
-        loop {
-            match console.receive_until(&mut buffer, deadline) {
-                Ok(0) => {
-                    let shown = log.tail();
-                    let limit = self.launch.answer_ms;
-                    let text = format!("the image did not end within {limit} ms; it printed: {shown}");
-                    return Err(Broken::Timeout(text).into());
-                }
-                Ok(count) => log.push(&buffer[..count]),
-                Err(_closed) => break,
+        if let Err(broken) = self.listen(&mut console, &mut log) {
+            if self.launch.dump == Dump::Sigquit {
+                process.dump();
             }
-            if LOG_BYTES_MAX < log.text.len() {
-                return Err(Broken::Transport(format!("the image printed more than {LOG_BYTES_MAX} bytes")).into());
-            }
+            log.finish();
+            return Err(process.failure(broken, &log.text));
         }
         log.finish();
         let status = process.wait(EXIT_WAIT);
         let code = status.and_then(|status| status.code());
         if code.is_none_or(|code| !self.launch.exit.contains(&code)) && !log.text.contains(END_MARK) {
             let end = process.end();
-            if log.text.is_empty() {
-                return Err(Broken::Start(format!("the image printed nothing: {end}")).into());
-            }
-            return Err(Broken::Crash(format!("{end}; the image printed: {}", log.tail())).into());
+            let broken = if log.text.is_empty() {
+                Broken::Start(format!("the image printed nothing: {end}"))
+            } else {
+                Broken::Crash(format!("{end}; the image printed: {}", log.tail()))
+            };
+            return Err(process.failure(broken, &log.text));
         }
         let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         log.push(format!("# host: exit={code}\n").as_bytes());
         Ok(log.text)
+    }
+
+    /// Keeps what comes until the console is closed.
+    fn listen(&self, console: &mut Console, log: &mut Log) -> Result<(), Broken> {
+        let deadline = log.begin + Duration::from_millis(self.launch.answer_ms);
+        let silence = log.begin + Duration::from_millis(self.launch.start_ms);
+        let mut buffer = [0; 4096];
+        let mut received = 0;
+        loop {
+            let until = if received == 0 { silence.min(deadline) } else { deadline };
+            match console.receive_until(&mut buffer, until) {
+                Ok(0) if received == 0 => {
+                    let limit = self.launch.start_ms.min(self.launch.answer_ms);
+                    return Err(Broken::Start(format!("the image printed nothing within {limit} ms")));
+                }
+                Ok(0) => {
+                    let (limit, shown) = (self.launch.answer_ms, log.tail());
+                    let text = format!("the image did not end within {limit} ms; it printed: {shown}");
+                    return Err(Broken::Timeout(text));
+                }
+                Ok(count) => {
+                    received += count;
+                    log.push(&buffer[..count]);
+                }
+                Err(_closed) => return Ok(()),
+            }
+            // A line counts once it is whole and with its time, so both are looked at.
+            if LOG_BYTES_MAX < received.max(log.text.len()) {
+                let text = format!(
+                    "the image printed more than {LOG_BYTES_MAX} bytes; it printed: {}",
+                    log.tail()
+                );
+                return Err(Broken::Transport(text));
+            }
+        }
     }
 }
 
@@ -129,13 +155,11 @@ impl Adapter for GuestAdapter {
         self.caps
     }
 
-    fn boot(&self, _setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
-        Err(Stop::Unavailable(
-            "a resident image takes no accesses from outside".to_owned(),
-        ))
+    fn boot(&self, _setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
+        Err(Stop::Unavailable("a resident image takes no accesses from outside".to_owned()).into())
     }
 
-    fn resident(&self, image: &str, setup: &Setup, layout: &Layout) -> Result<Resident, Stop> {
+    fn resident(&self, image: &str, setup: &Setup, layout: &Layout) -> Result<Resident, BootFailure> {
         let key = (image.to_owned(), setup.clone(), layout.profile);
         let slot = {
             let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,9 +213,12 @@ impl Log {
         }
     }
 
-    /// The last lines, as one.
+    /// The last lines, as one; a line that is still open counts.
     fn tail(&self) -> String {
-        let lines: Vec<_> = self.text.lines().rev().take(3).collect();
+        let open = String::from_utf8_lossy(&self.line);
+        let open = (!open.trim().is_empty()).then(|| printable(open.trim()));
+        let whole = self.text.lines().rev().map(printable);
+        let lines: Vec<_> = open.into_iter().chain(whole).take(3).collect();
         let lines: Vec<_> = lines.into_iter().rev().collect();
         if lines.is_empty() {
             "nothing".to_owned()

@@ -16,7 +16,7 @@ use super::kernel;
 use super::peer;
 use crate::case::{Feature, Setup};
 use crate::layout::Layout;
-use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 
 /// Powers on reference machines.
 pub struct InProcessAdapter;
@@ -30,7 +30,7 @@ impl Adapter for InProcessAdapter {
         CAPS
     }
 
-    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let config = config(setup, layout)?;
         let mut machine =
             vmm::machine::Machine::new(&config).map_err(|error| Stop::Unavailable(format!("build it: {error}")))?;

@@ -12,7 +12,7 @@ use super::in_process::InProcessAdapter;
 use crate::case::{Level, Setup};
 use crate::catalog;
 use crate::layout::Layout;
-use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 use crate::verdict::Verdict;
 
 mod chips;
@@ -918,7 +918,7 @@ impl Adapter for MutantAdapter {
         InProcessAdapter.caps()
     }
 
-    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let bug = (self.mutant.make)(layout);
         let mut setup = setup.clone();
         bug.setup(&mut setup);

@@ -2,7 +2,7 @@
 
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Adapter, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 
 /// Starts nothing.
 pub struct NullAdapter;
@@ -16,7 +16,7 @@ impl Adapter for NullAdapter {
         ALL_CAPS
     }
 
-    fn boot(&self, setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+    fn boot(&self, setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let facts = Facts {
             append: setup.append.map(str::to_owned),
             kernel_entry: super::kernel::entry_of_setup(setup),

@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::remains::Group;
-use crate::machine::Broken;
+use crate::machine::{BootFailure, Broken, Stop};
 
 /// A running subject. Dropping it kills it; its remains are collected in the background.
 pub struct Process {
@@ -21,6 +23,7 @@ pub struct Process {
     /// What it has started itself dies with it.
     group: Option<Group>,
     program: String,
+    began: Instant,
     stderr: Arc<Mutex<VecDeque<u8>>>,
     /// Hangs up once standard error was read to its end.
     stderr_end: Receiver<()>,
@@ -66,6 +69,7 @@ impl Process {
             child: Some(child),
             group,
             program: program.clone(),
+            began: Instant::now(),
             stderr,
             stderr_end,
         })
@@ -108,6 +112,46 @@ impl Process {
         match stderr.lines().rfind(|line| !line.trim().is_empty()) {
             Some(line) => format!("{end}; last words: {}", printable(line.trim())),
             None => end,
+        }
+    }
+
+    /// Asks it, by SIGQUIT, to print its registers to standard error and to end.
+    pub(super) fn dump(&mut self) {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| self.status().is_none()) {
+            // It may have ended in between, and then there is nothing to ask.
+            let _ended = kill_process(pid, Signal::QUIT);
+            self.wait(DUMP_WAIT);
+        }
+    }
+
+    /// All that is left of it, for a reader elsewhere: how it ended and after how long, its standard error, and
+    /// `output`, what came out of its console.
+    pub(super) fn obituary(&mut self, output: &str) -> String {
+        let ms = self.began.elapsed().as_millis();
+        let program = &self.program;
+        let end = match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => format!("'{program}' ended with {status}, {ms} ms after its start at the latest"),
+            _ => format!("'{program}' still ran {ms} ms after its start and was killed"),
+        };
+        let _end_or_late = self.stderr_end.recv_timeout(STDERR_WAIT);
+        let mut text = format!("# {end}\n");
+        for (what, said) in [("standard error", self.stderr().as_str()), ("console", output)] {
+            let cut = said.ceil_char_boundary(said.len().saturating_sub(OUTPUT_BYTES_MAX));
+            let said = said[cut..].trim_end();
+            text.push_str(&match said {
+                "" => format!("# {what}: nothing\n"),
+                said => format!("# {what}, its end:\n{said}\n"),
+            });
+        }
+        text
+    }
+
+    /// Why there is no machine, with [`Process::obituary`].
+    pub(super) fn failure(&mut self, stop: impl Into<Stop>, output: &str) -> BootFailure {
+        BootFailure {
+            stop: stop.into(),
+            shown: self.obituary(output),
         }
     }
 
@@ -201,6 +245,12 @@ const SHOWN_CHARS_MAX: usize = 120;
 
 /// Bytes of standard error that are kept.
 pub const STDERR_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of a console that are shown of a subject that is gone.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
+/// Longest wait for a subject that was asked for its registers.
+const DUMP_WAIT: Duration = Duration::from_secs(2);
 
 /// Longest wait for the end of a process that closed its channel.
 const END_WAIT: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 //!
 //! Source: QEMU Machine Protocol, "capabilities negotiation", commands `system_reset` and `query-stats`, event `RESET`.
 
-use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ impl Qmp {
         let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
         while Instant::now() < deadline {
             let mut line = String::new();
-            if stream.read_line(&mut line)? == 0 {
+            if stream.take(LINE_BYTES_MAX).read_line(&mut line)? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             if line.contains(word) {
@@ -87,3 +87,6 @@ impl Qmp {
         Err(ErrorKind::TimedOut.into())
     }
 }
+
+/// Longest line that is read at once.
+const LINE_BYTES_MAX: u64 = 1 << 20;

@@ -18,7 +18,7 @@ use super::qmp::Qmp;
 use super::remains::Folder;
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Adapter, Broken, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Adapter, BootFailure, Broken, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 use crate::program::{Action, Hex, MEMORY_LENGTH_MAX, parse_hex, parse_number};
 
 /// Starts a subject that speaks qtest.
@@ -52,7 +52,7 @@ impl Adapter for QtestAdapter {
         self.caps
     }
 
-    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, Stop> {
+    fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let folder = Folder::new().map_err(start)?;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let peers = Peers::start(Some(folder.path()), setup)?;
@@ -113,7 +113,7 @@ impl QtestMachine {
         folder: Folder,
         peers: Peers,
         facts: Facts,
-    ) -> Result<QtestMachine, Stop> {
+    ) -> Result<QtestMachine, BootFailure> {
         let deadline = Instant::now() + Duration::from_millis(launch.start_ms);
         let answer_limit = Duration::from_millis(launch.answer_ms);
         let qmp = match launch.reset {
@@ -141,10 +141,11 @@ impl QtestMachine {
             Channel::Connects | Channel::Listens => None,
         };
         let stream = match (stream, &listener) {
-            (Some(stream), _) => stream,
-            (None, Some(listener)) => retry(&mut process, deadline, || listener.accept().map(|(stream, _)| stream))?,
-            (None, None) => retry(&mut process, deadline, || UnixStream::connect(&places.socket))?,
+            (Some(stream), _) => Ok(stream),
+            (None, Some(listener)) => retry(&mut process, deadline, || listener.accept().map(|(stream, _)| stream)),
+            (None, None) => retry(&mut process, deadline, || UnixStream::connect(&places.socket)),
         };
+        let stream = stream.map_err(|stop| process.failure(stop, ""))?;
         if let Some(console) = &ours {
             console.set_nonblocking(true).map_err(start)?;
         }
@@ -162,10 +163,13 @@ impl QtestMachine {
             _folder: folder,
             events: VecDeque::new(),
         };
-        machine.greet().map_err(|stop| match stop {
-            Stop::Broken(broken) => Stop::Broken(Broken::Start(broken.to_string())),
-            other => other,
-        })?;
+        if let Err(stop) = machine.greet() {
+            let stop = match stop {
+                Stop::Broken(broken) => Stop::Broken(Broken::Start(broken.to_string())),
+                other => other,
+            };
+            return Err(machine.process.failure(stop, ""));
+        }
         machine.answer_limit = answer_limit;
         Ok(machine)
     }
@@ -202,6 +206,10 @@ impl QtestMachine {
                 self.events.push_back(event);
                 let excess = self.events.len().saturating_sub(LINE_EVENTS_MAX);
                 self.events.drain(..excess);
+                // A subject that tells of changes for ever answers no more than a silent one.
+                if deadline <= Instant::now() {
+                    return Err(self.broken(command, ReceiveError::Silent));
+                }
             } else if let Some(value) = line.strip_prefix("OK") {
                 return Ok(value.trim_start().to_owned());
             } else {
@@ -404,7 +412,7 @@ impl Machine for QtestMachine {
     }
 
     fn post_mortem(&mut self) -> String {
-        self.process.stderr()
+        self.process.obituary("")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signals that end a run in order: SIGINT, SIGTERM and SIGHUP.
+//! Signals that end a run in order: SIGINT, SIGTERM, SIGHUP, and SIGQUIT, which asks for the registers as well.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use signal_hook::consts::SIGQUIT;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Catches the signals from construction on; readable in poll(2) once one came.
@@ -23,7 +24,7 @@ impl Signals {
     pub fn catch() -> io::Result<Signals> {
         let which = Arc::new(AtomicUsize::new(0));
         let (pipe, sender) = UnixStream::pair()?;
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
             // In this order: whoever sees the pipe readable finds the number.
             signal_hook::flag::register_usize(signal, Arc::clone(&which), signal as usize)?;
             signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;

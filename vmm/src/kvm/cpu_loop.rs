@@ -46,6 +46,9 @@ impl Shared {
         let kicker = self.kickers[usize::from(state.apic_id)].get_or_init(|| kicker);
         loop {
             kicker.arm();
+            if self.stop.load(Ordering::SeqCst) {
+                self.show_registers(cpu, state.apic_id);
+            }
             if self.reset.load(Ordering::SeqCst) {
                 if let Err(error) = self.meet_for_reset(cpu, kicker, state) {
                     return End::failure(format!("microvm: reset the machine: {error}\n"));
@@ -78,9 +81,23 @@ impl Shared {
                 Exit::Shutdown => self.request_reset(),
                 Exit::Broken(broken) => {
                     let machine = self.machine();
-                    return End::failure(report::describe(cpu, state.apic_id, machine.memory(), &broken));
+                    let what = format!("cannot go on: {}", broken.title);
+                    let text = report::describe(cpu, state.apic_id, machine.memory(), &what, &broken.instruction);
+                    return End::failure(text);
                 }
             }
+        }
+    }
+
+    /// Shows where the CPU is, which never runs again.
+    fn show_registers(&self, cpu: &VcpuFd, apic_id: u16) -> ! {
+        let text = report::describe(cpu, apic_id, self.machine().memory(), "was stopped", &[]);
+        let mut registers = self.registers.lock().unwrap_or_else(PoisonError::into_inner);
+        registers.insert(apic_id, text);
+        drop(registers);
+        self.shown.notify_all();
+        loop {
+            thread::park();
         }
     }
 
@@ -202,7 +219,7 @@ impl Shared {
         self.kick_all();
     }
 
-    fn kick_all(&self) {
+    pub(super) fn kick_all(&self) {
         for kicker in self.kickers.iter().filter_map(OnceLock::get) {
             kicker.kick();
         }

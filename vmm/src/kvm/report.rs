@@ -1,23 +1,23 @@
-//! One readable block about a CPU that cannot go on.
+//! One readable block about a CPU that stands still.
 
 use std::fmt::Write;
 
 use kvm_bindings::{kvm_dtable, kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 
-use super::exit::Broken;
 use crate::memory::Memory;
 
-/// Describes why a CPU stopped, its registers and the instruction it stands at. Ends with a newline.
-pub(super) fn describe(cpu: &VcpuFd, apic_id: u16, memory: &Memory, broken: &Broken) -> String {
-    let mut text = format!("microvm: cpu {apic_id} cannot go on: {}\n", broken.title);
+/// Describes why a CPU stopped, its registers and the instruction it stands at; `not_emulated` is what KVM failed at,
+/// if it says so. Ends with a newline.
+pub(super) fn describe(cpu: &VcpuFd, apic_id: u16, memory: &Memory, why: &str, not_emulated: &[u8]) -> String {
+    let mut text = format!("microvm: cpu {apic_id} {why}\n");
     let (Ok(regs), Ok(sregs)) = (cpu.get_regs(), cpu.get_sregs()) else {
         text.push_str("  its registers cannot be read\n");
         return text;
     };
     let at_rip = sregs.cs.base.wrapping_add(regs.rip);
-    if !broken.instruction.is_empty() {
-        line(&mut text, "not emulated", &hex(&broken.instruction));
+    if !not_emulated.is_empty() {
+        line(&mut text, "not emulated", &hex(not_emulated));
     }
     let around = match read_virtual(cpu, memory, at_rip) {
         Some((gpa, bytes)) => format!("{} (at physical {gpa:#x})", hex(&bytes)),

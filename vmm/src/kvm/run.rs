@@ -1,8 +1,9 @@
 //! A run from power-on to its end: what the threads share, and how it can end.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -78,8 +79,8 @@ impl RunError {
 /// The RTC follows virtual time, which is the host's monotonic clock here, whatever `rtc_clock` says: nothing stops a
 /// guest but its end, so both choices show the same.
 ///
-/// SIGINT, SIGTERM, SIGHUP and a serial peer that hangs up end it with 0 and a line on standard error; a CPU that
-/// cannot go on ends it with 1 and a report there.
+/// SIGINT, SIGTERM, SIGHUP and a serial peer that hangs up end it with 0 and a line on standard error, SIGQUIT with
+/// the registers of each CPU besides; a CPU that cannot go on ends it with 1 and a report there.
 ///
 /// Everything is flushed on return and the terminal is as before, but the CPUs' threads are still there: the caller
 /// ends the process, by [`super::leave`] best.
@@ -180,6 +181,9 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         eoi_routes: Mutex::default(),
         kickers: cpus.iter().map(|_| OnceLock::new()).collect(),
         reset: AtomicBool::new(false),
+        stop: AtomicBool::new(false),
+        registers: Mutex::default(),
+        shown: Condvar::new(),
         meeting: Barrier::new(cpus.len()),
         confined: Barrier::new(cpus.len() + 1 + usize::from(config.ioeventfd)),
         sandbox,
@@ -236,6 +240,12 @@ pub(super) struct Shared {
     /// All CPUs are to meet for a reset.
     pub(super) reset: AtomicBool,
     pub(super) meeting: Barrier,
+    /// All CPUs are to stop for good and to show their registers.
+    pub(super) stop: AtomicBool,
+    /// What they showed, by local APIC ID.
+    pub(super) registers: Mutex<BTreeMap<u16, String>>,
+    /// Rung when one more has.
+    pub(super) shown: Condvar,
     pub(super) sandbox: Sandbox,
     /// No CPU runs before all threads are in the sandbox.
     pub(super) confined: Barrier,

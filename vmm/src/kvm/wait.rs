@@ -12,7 +12,7 @@ use super::run::{End, Shared};
 use super::settle::{nanos, serial_room};
 use crate::chip::serial::FIFO_LENGTH;
 use crate::host::serial::{Input, SerialInput};
-use crate::host::signals::Signals;
+use crate::host::signals::{SIGQUIT, Signals};
 use crate::machine::Machine;
 use crate::units::Nanos;
 
@@ -126,8 +126,29 @@ impl Shared {
 
     fn look_for_signals(&self, signals: &Signals) {
         if let Some(signal) = signals.received() {
-            self.end(End::outside("signal", format!("microvm: ended by signal {signal}\n")));
+            let mut message = format!("microvm: ended by signal {signal}\n");
+            if signal == SIGQUIT {
+                message.push_str(&self.registers_of_all());
+            }
+            self.end(End::outside("signal", message));
         }
+    }
+
+    /// Stops the CPUs for good and describes where each is; one that does not stop in time is named.
+    fn registers_of_all(&self) -> String {
+        self.stop.store(true, Ordering::SeqCst);
+        self.kick_all();
+        let shown = self.registers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = self.kickers.len();
+        let waited = self
+            .shown
+            .wait_timeout_while(shown, REGISTERS_LIMIT, |shown| shown.len() < count);
+        let (shown, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let texts = (0..count).map(|apic_id| match shown.get(&(apic_id as u16)) {
+            Some(text) => text.clone(),
+            None => format!("microvm: cpu {apic_id} does not stop\n"),
+        });
+        texts.collect()
     }
 
     /// Flushes everything a finished run leaves behind.
@@ -164,6 +185,9 @@ const TRY_AGAIN_AFTER: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000,
 };
+
+/// How long CPUs may take to stop for a look at their registers.
+const REGISTERS_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long the host may take none of the serial output left at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);

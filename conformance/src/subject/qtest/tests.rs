@@ -12,7 +12,7 @@ fn scripted(script: &str) -> Result<Box<dyn Machine>, Stop> {
     let description = Arc::new(Description::parse("script.toml", &text).expect("parses"));
     let launch = description.wire[0].clone();
     let adapter = QtestAdapter::new(description, launch).expect("capabilities exist");
-    adapter.boot(&Setup::DEFAULT, &QEMU_7_2)
+    Ok(adapter.boot(&Setup::DEFAULT, &QEMU_7_2)?)
 }
 
 const GREETING: &str = "read x; echo OK little; read x; echo OK; ";
