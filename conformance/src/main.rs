@@ -204,6 +204,12 @@ struct RunArguments {
     /// Keep the transcripts of cases that passed, too.
     #[arg(long)]
     transcripts: bool,
+    /// What reports call this host, beside its own facts.
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// The command that reports give for repeating a case, up to its options.
+    #[arg(long, value_name = "WORDS", default_value = "cargo xtask conformance")]
+    replay_by: String,
 }
 
 #[derive(Args)]
@@ -416,6 +422,8 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
         subjects: &subjects,
         transcripts: arguments.transcripts,
         complete: selection.filters.is_empty() && selection.partition.is_none(),
+        host: arguments.host.clone(),
+        replay_by: &arguments.replay_by,
     };
     let mut report = Report::new(&plan, &results, &circumstances);
     report.problems.extend(missing_depths(&arguments.require, &plan));

@@ -10,11 +10,16 @@ use crate::{guest_images, shell};
 const MUTANTS: &str = "--mutants";
 
 /// Exit code for a harness that could not even start, beside the suite's own.
-const NOT_STARTED: u8 = 3;
+pub(crate) const NOT_STARTED: u8 = 3;
 
 /// Builds, runs, and passes the suite's exit code on.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    match try_run(arguments) {
+    exit_code(try_run(arguments))
+}
+
+/// A suite's exit code, or that the harness could not start.
+pub(crate) fn exit_code(result: Result<u8>) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("xtask: {error:#}");

@@ -36,7 +36,7 @@ enum Part {
 const IMAGES: [&str; 5] = ["agent", "delivery", "halt", "probe", "smp"];
 
 /// The host's own target: no other needs to be installed.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds what is asked for; without a part all that needs only Rust.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -66,6 +66,11 @@ pub(crate) fn build() -> Result<PathBuf> {
     initramfs::build(&place)?;
     linux::place_cached(&folder)?;
     Ok(folder)
+}
+
+/// Builds the first program of the lab.
+pub(crate) fn build_lab_init() -> Result<PathBuf> {
+    initramfs::build_program(&Place::here()?, "lab", "lab-init")
 }
 
 /// Where sources are and where what is built goes.

@@ -12,6 +12,7 @@ mod fuzz;
 mod gate;
 mod golden;
 mod guest_images;
+mod lab;
 mod setup;
 mod shell;
 mod test;
@@ -48,6 +49,8 @@ enum Verb {
         #[command(subcommand)]
         verb: fuzz::Verb,
     },
+    /// Runs the suite on real KVM inside a machine that QEMU emulates; `-- ARGUMENTS` go to `touchstone run` there.
+    Lab(lab::Options),
     /// Measures the reference against other VMMs.
     Bench {
         #[command(subcommand)]
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Verb::GuestImages(arguments) => guest_images::run(&arguments),
         Verb::Golden { verb } => golden::run(&verb),
         Verb::Fuzz { verb } => fuzz::run(&verb),
+        Verb::Lab(options) => return conformance::exit_code(lab::run(&options)),
         Verb::Bench { verb } => bench::run(&verb),
         Verb::Gate(gate) => gate::run(&gate),
         Verb::Setup { install } => setup::run(install),

@@ -19,14 +19,12 @@ fn render_to(out: &mut String, report: &Report) -> std::fmt::Result {
     let suite = &report.suite;
     writeln!(
         out,
-        "{} {} ({} cases), {}, {}, {} CPUs, KVM {}.\n",
+        "{} {} ({} cases), {}, {}.\n",
         suite.name,
         suite.version,
         suite.cases,
         report.started,
-        report.host.system,
-        report.host.cpus,
-        if report.host.kvm { "usable" } else { "absent" }
+        escape(&report.host.to_string())
     )?;
     if let hosts @ [_, _, ..] = &report.hosts()[..] {
         for (host, number) in hosts.iter().zip(1..) {

@@ -267,6 +267,8 @@ mod tests {
             subjects: &subjects,
             transcripts: false,
             complete: partition.is_none(),
+            host: None,
+            replay_by: "cargo xtask conformance",
         };
         Report::new(&plan, &results, &circumstances)
     }

@@ -80,6 +80,9 @@ pub struct Suite {
 /// The host of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Host {
+    /// What the run was told that this host is called, where its own facts do not say enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Operating system, kernel release and architecture.
     pub system: String,
     /// Processor.
@@ -241,6 +244,10 @@ pub struct Circumstances<'a> {
     pub transcripts: bool,
     /// No case was left out by a filter.
     pub complete: bool,
+    /// What this host is called, beyond its own facts.
+    pub host: Option<String>,
+    /// The command that repeats a case when its options are added, without them.
+    pub replay_by: &'a str,
 }
 
 impl Report {
@@ -267,7 +274,7 @@ impl Report {
             seed: run.seed,
             started: timestamp(run.started),
             duration_ms: run.duration.as_millis() as u64,
-            host: host(),
+            host: host(run.host.clone()),
             complete: run.complete,
             subjects: run.subjects.iter().map(subject_facts).collect(),
             lanes: lanes(plan),
@@ -403,6 +410,9 @@ impl Entry {
 
 impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{name}: ")?;
+        }
         let kvm = if self.kvm { "usable" } else { "absent" };
         write!(f, "{}, {}, {} CPUs, KVM {kvm}", self.system, self.cpu, self.cpus)
     }
@@ -481,7 +491,8 @@ fn entry(plan: &Plan, result: &CaseResult, run: &Circumstances<'_>) -> Entry {
         post_mortem: result.post_mortem.clone(),
         duration_us: result.duration.as_micros() as u64,
         replay: format!(
-            "cargo xtask conformance --subject {} --depth {} --profile {}{way} --filter {}",
+            "{} --subject {} --depth {} --profile {}{way} --filter {}",
+            run.replay_by,
             own.map_or(lane.subject.as_str(), |(subject, _)| subject.asked_as.as_str()),
             lane.depth,
             lane.layout.profile,
@@ -523,13 +534,14 @@ fn subject_facts((subject, expectations): &(Subject, Expectations)) -> SubjectFa
     }
 }
 
-fn host() -> Host {
+fn host(name: Option<String>) -> Host {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.and_then(|rest| rest.split_once(':')).map(|(_, name)| name.trim());
     let release = read("/proc/sys/kernel/osrelease");
     Host {
+        name,
         system: format!("{} {} {}", std::env::consts::OS, release.trim(), std::env::consts::ARCH),
         cpu: model.unwrap_or("unknown").to_owned(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),

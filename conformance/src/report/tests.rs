@@ -49,6 +49,7 @@ pub(crate) fn sample() -> Report {
         started: "2020-02-28T23:59:50Z".to_owned(),
         duration_ms: 10,
         host: Host {
+            name: None,
             system: "linux".to_owned(),
             cpu: "a processor".to_owned(),
             cpus: 2,

@@ -10,6 +10,18 @@ use super::{Place, TARGET, folder};
 
 /// Builds `/init` and packs it; returns the archive.
 pub(super) fn build(place: &Place) -> Result<PathBuf> {
+    let program = build_program(place, "init", "init")?;
+    let program = fs::read(&program).with_context(|| format!("read {}", program.display()))?;
+    let archive = pack(&program)?;
+    let file = folder(&place.target).join(FILE);
+    fs::create_dir_all(folder(&place.target))
+        .and_then(|()| fs::write(&file, archive))
+        .with_context(|| format!("write {}", file.display()))?;
+    Ok(file)
+}
+
+/// Builds a static program that may be the first of a Linux.
+pub(super) fn build_program(place: &Place, feature: &str, name: &str) -> Result<PathBuf> {
     // A static program without a dynamic linker, at a fixed address, that any 64-bit CPU runs.
     let flags = [
         "-Ctarget-feature=+crt-static",
@@ -20,15 +32,8 @@ pub(super) fn build(place: &Place) -> Result<PathBuf> {
     ];
     // A folder of its own: with the other images' flags it would be built anew each time.
     let target = place.target.join("guest-init");
-    place.cargo_build(&target, "init", &["--bin", "init"], &flags)?;
-    let program = target.join(TARGET).join("guest/init");
-    let program = fs::read(&program).with_context(|| format!("read {}", program.display()))?;
-    let archive = pack(&program)?;
-    let file = folder(&place.target).join(FILE);
-    fs::create_dir_all(folder(&place.target))
-        .and_then(|()| fs::write(&file, archive))
-        .with_context(|| format!("write {}", file.display()))?;
-    Ok(file)
+    place.cargo_build(&target, feature, &["--bin", name], &flags)?;
+    Ok(target.join(TARGET).join("guest").join(name))
 }
 
 /// Owner, time and number of each entry are always the same.

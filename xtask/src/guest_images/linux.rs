@@ -60,7 +60,7 @@ pub(super) fn build(images: &Path, variant: Variant) -> Result<Vec<PathBuf>> {
         );
     }
     let key = key(variant)?;
-    let cache = cache()?;
+    let cache = shell::cache(CACHE)?;
     fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
     // Whoever builds the same at the same time waits here, and then finds it.
     let lock = cache.join("lock");
@@ -75,7 +75,7 @@ pub(super) fn build(images: &Path, variant: Variant) -> Result<Vec<PathBuf>> {
 
 /// Puts what the cache has into the folder of images. What is there and was made from something else goes.
 pub(super) fn place_cached(images: &Path) -> Result<()> {
-    let Ok(cache) = cache() else { return Ok(()) };
+    let Ok(cache) = shell::cache(CACHE) else { return Ok(()) };
     for variant in Variant::ALL {
         // Without the tools, what is there has come from elsewhere and stays.
         let Ok(key) = key(variant) else { continue };
@@ -128,17 +128,6 @@ fn entry_name(variant: Variant, key: &str) -> String {
     let digest = Sha256::digest(key.as_bytes());
     let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{digits}", variant.word())
-}
-
-fn cache() -> Result<PathBuf> {
-    let set = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let folder = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    let folder = folder.context("neither XDG_CACHE_HOME nor HOME is set, so there is no folder to keep Linux in")?;
-    Ok(folder.join("touchstone/linux"))
 }
 
 /// Unpacks, configures and compiles; the entry appears whole or not at all.
@@ -279,6 +268,9 @@ fn place(entry: &Path, images: &Path, variant: Variant) -> Result<Vec<PathBuf>> 
     }
     Ok(placed)
 }
+
+/// The cache's name.
+const CACHE: &str = "linux";
 
 /// What an entry holds for the suite.
 const FILES: [&str; 2] = ["vmlinux", "bzImage"];

@@ -1,0 +1,271 @@
+//! `cargo xtask lab`: the suite on real KVM, wherever QEMU is. QEMU emulates an x86 machine with SVM, a stock kernel
+//! runs in it, and the suite, the VMM and the images run on that kernel's /dev/kvm; guest-images/src/bin/lab-init.rs is
+//! the first program there.
+
+mod archive;
+mod arguments;
+mod results;
+pub(crate) mod stock_kernel;
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::guest_images::TARGET;
+use crate::{guest_images, shell};
+use archive::Archive;
+use arguments::LabArguments;
+use results::unpack;
+use stock_kernel::StockKernel;
+
+/// What the lab needs of its kernel's modules, each after those that it needs: the ports, then KVM.
+const MODULES: [&str; 9] = [
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_console",
+    "irqbypass",
+    "kvm",
+    "kvm-amd",
+];
+/// Firmware of the host that cases start, where it is.
+const FIRMWARE: [&str; 6] = [
+    "/usr/share/qemu/qboot.rom",
+    "/usr/share/qemu/bios-microvm.bin",
+    "/usr/share/qemu/linuxboot_dma.bin",
+    "/usr/share/qemu/pvh.bin",
+    "/usr/share/qemu/kvmvapic.bin",
+    "/usr/share/seabios/bios-microvm.bin",
+];
+/// Seconds of the limit that are for the boot and for bringing the results back.
+const AROUND_RUN_S: u64 = 30;
+/// How much of a log is shown.
+const TAIL_LINES: usize = 15;
+
+/// Options of `cargo xtask lab`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Longest run of the lab in seconds, its boot included.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(60..=86_400))]
+    pub(crate) limit_s: u64,
+    /// Takes a program and its libraries along, so that subjects can start it; may be repeated. QEMU comes along by
+    /// itself when it is a subject.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) carry: Vec<String>,
+    /// Arguments of `touchstone run`.
+    #[arg(last = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Runs the lab and returns the exit code of the suite inside.
+pub(crate) fn run(options: &Options) -> Result<u8> {
+    let arguments = LabArguments::new(&options.arguments)?;
+    if shell::first_line("qemu-system-x86_64", &["--version"]).is_none() {
+        bail!("the lab needs qemu-system-x86_64; `cargo xtask setup --install` gets it");
+    }
+    let kernel = StockKernel::get()?;
+    let folder = shell::target().join("touchstone/lab");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let mut carried: Vec<&str> = options.carry.iter().map(String::as_str).collect();
+    if arguments.has_subject("qemu") {
+        carried.push("qemu-system-x86_64");
+    }
+    let run_s = options.limit_s - AROUND_RUN_S;
+    let archive = pack(&kernel, &arguments, &carried, run_s)?;
+    let initramfs = folder.join("initramfs.cpio");
+    fs::write(&initramfs, archive).with_context(|| format!("write {}", initramfs.display()))?;
+    let begin = Instant::now();
+    eprintln!("lab: {}, at most {} s", kernel.name(), options.limit_s);
+    let log = folder.join("kernel.log");
+    let results = folder.join("results");
+    let machine = machine(&kernel.bz_image()?, &initramfs, &log, &results)?;
+    let ended = wait(machine, Duration::from_secs(options.limit_s));
+    let _not_needed = fs::remove_file(&initramfs);
+    let code = match ended.and_then(|()| unpack(&results, &folder)) {
+        Ok(code) => code,
+        Err(error) => {
+            let (shown, tail) = (log.display(), tail(&log));
+            bail!("the lab broke: {error:#}; the last lines of its kernel's log, {shown}:\n{tail}");
+        }
+    };
+    arguments.copy_outputs(&folder)?;
+    eprintln!(
+        "lab: {:.0} s; its report is {}",
+        begin.elapsed().as_secs_f32(),
+        folder.join("report.json").display()
+    );
+    Ok(code)
+}
+
+/// Builds what runs inside and puts it into an initramfs.
+fn pack(kernel: &StockKernel, arguments: &LabArguments, carried: &[&str], run_s: u64) -> Result<Vec<u8>> {
+    let programs = build()?;
+    let images = guest_images::build()?;
+    let mut archive = Archive::default();
+    let mut add = |path: &str, file: &Path| -> Result<()> {
+        let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+        archive.file(path.trim_start_matches('/'), &bytes)
+    };
+    add("init", &guest_images::build_lab_init()?)?;
+    for program in ["touchstone", "microvm"] {
+        add(&format!("bin/{program}"), &programs.join(program))?;
+    }
+    for (number, module) in MODULES.iter().enumerate() {
+        add(&format!("lab/modules/{number:02}-{module}.ko"), &kernel.module(module)?)?;
+    }
+    for file in shell::files(&images)?.iter().filter(|file| is_image(file)) {
+        add(&format!("lab/images/{}", shell::name_of(file)), file)?;
+    }
+    add("lab/stock-bzImage", &kernel.bz_image()?)?;
+    for file in shell::files(&shell::root().join("golden/expectations"))? {
+        add(&format!("golden/expectations/{}", shell::name_of(&file)), &file)?;
+    }
+    for firmware in FIRMWARE.iter().filter(|file| Path::new(file).is_file()) {
+        add(firmware, Path::new(firmware))?;
+    }
+    for (file, path) in arguments.inputs() {
+        add(path, file)?;
+    }
+    for name in carried {
+        let program = find_program(name)?;
+        add(&format!("bin/{}", shell::name_of(&program)), &program)?;
+        for library in libraries(&program)? {
+            add(&library.to_string_lossy(), &library)?;
+        }
+    }
+    archive.file("lab/arguments", arguments.inside().join("\n").as_bytes())?;
+    archive.file("lab/limit-s", run_s.to_string().as_bytes())?;
+    archive.finish()
+}
+
+/// Whether a file in the folder of the images is one, and not cargo's own.
+fn is_image(file: &Path) -> bool {
+    file.is_file() && file.extension().is_none_or(|ending| ending == "cpio") && !shell::name_of(file).starts_with('.')
+}
+
+/// Builds the programs that run inside: static, since the lab has no libraries.
+fn build() -> Result<PathBuf> {
+    let target = shell::target().join("lab");
+    let build = |arguments: &[&str]| {
+        let mut command = shell::cargo(&["build", "--quiet", "--locked", "--target", TARGET]);
+        command.arg("--target-dir").arg(&target).args(arguments);
+        command
+            .env_remove("RUSTFLAGS")
+            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        // Debug information would be half of what the lab has to load.
+        shell::succeed(command.env("CARGO_PROFILE_DEV_DEBUG", "false"))
+    };
+    build(&["--package", "vmm", "--package", "conformance", "--bins"])?;
+    build(&["--package", "guest-images", "--features", "lab", "--bin", "lab-init"])?;
+    Ok(target.join(TARGET).join("debug"))
+}
+
+fn find_program(name: &str) -> Result<PathBuf> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut programs = std::env::split_paths(&path).map(|folder| folder.join(name));
+    programs
+        .find(|program| program.is_file())
+        .with_context(|| format!("--carry {name}: no such program in PATH"))
+}
+
+/// The shared libraries of a program, its loader among them; none for a static one.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output().context("start ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)` for the loader.
+    let words = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    Ok(words.map(PathBuf::from).collect())
+}
+
+/// Starts the machine. What the suite prints comes out of its standard output.
+fn machine(kernel: &Path, initramfs: &Path, log: &Path, results: &Path) -> Result<Child> {
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args([
+        "-M",
+        "q35",
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        "max",
+        "-smp",
+        "2",
+        "-m",
+        "3072",
+    ]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+    command.args(["-append", "console=ttyS0 panic=-1 quiet loglevel=5 rdinit=/init"]);
+    let chardev = |id: &str, path: &Path| format!("file,id={id},path={}", path.display());
+    command
+        .arg("-chardev")
+        .arg(chardev("log", log))
+        .args(["-serial", "chardev:log"]);
+    command.args(["-device", "virtio-serial-pci"]);
+    if io::stderr().is_terminal() {
+        command.arg("-chardev").arg(chardev("bar", Path::new("/dev/stderr")));
+        command.args(["-device", "virtconsole,chardev=bar,nr=0"]);
+    }
+    command.arg("-chardev").arg(chardev("said", Path::new("/dev/stdout")));
+    command.args(["-device", "virtserialport,chardev=said,nr=1"]);
+    command.arg("-chardev").arg(chardev("results", results));
+    command.args(["-device", "virtserialport,chardev=results,nr=2"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .spawn()
+        .with_context(|| format!("start {}", shell::line(&command)))
+}
+
+/// Shows what the suite prints until the machine ends, and ends it at its limit.
+fn wait(mut machine: Child, limit: Duration) -> Result<()> {
+    let said = machine.stdout.take().context("QEMU has no standard output")?;
+    let shown = thread::spawn(move || io::copy(&mut { said }, &mut io::stdout()));
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = machine.try_wait().context("wait for QEMU")? {
+            break status;
+        }
+        if limit < begin.elapsed() {
+            machine.kill().and_then(|()| machine.wait()).context("end QEMU")?;
+            bail!(
+                "it did not end within {} s (--limit-s) and was stopped",
+                limit.as_secs()
+            );
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    // Nobody may be there to read it, which is no failure of the lab.
+    let _unread = shown.join();
+    if !status.success() {
+        bail!("QEMU failed: {status}");
+    }
+    Ok(())
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    // Behind a panic stands where the kernel was; before it stands why.
+    let panic = lines.iter().position(|line| line.contains("Kernel panic"));
+    let lines = &lines[..panic.map_or(lines.len(), |at| at + 1)];
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    lines[from..]
+        .iter()
+        .map(|line| format!("  {}\n", line.trim_end()))
+        .collect()
+}
