@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::case::Setup;
 use crate::layout::Layout;
+use crate::program::Action;
+use crate::replay;
 
 /// The width of one access: 1, 2, 4 or 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +93,18 @@ pub trait Machine {
     /// System reset. Needs [`Caps::RESET`].
     fn reset(&mut self) -> Result<(), Stop> {
         Err(Stop::Unsupported(Caps::RESET))
+    }
+
+    /// Performs actions in a row and adds what each gave to `answers`, so that a failure leaves those before it there.
+    /// Adapters that pay for each exchange with their subject carry many over at once.
+    fn perform(&mut self, actions: &[Action], answers: &mut Vec<Answered>) -> Result<(), Stop> {
+        let watches = self.caps().missing(Caps::LINES).is_empty();
+        for action in actions {
+            let answer = replay::act(self, action)?;
+            let events = if watches { self.line_events()? } else { Vec::new() };
+            answers.push(Answered { events, answer });
+        }
+        Ok(())
     }
 
     /// What the subject can show of itself after a failure: standard error, registers, device state.
@@ -181,6 +195,15 @@ pub struct LineEvent {
     pub gsi: u8,
     /// The new level.
     pub level: bool,
+}
+
+/// What one action gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// Changes of interrupt lines, oldest first; none where lines cannot be watched.
+    pub events: Vec<LineEvent>,
+    /// A number in lower-case hexadecimal, bytes as pairs of digits, or empty.
+    pub answer: String,
 }
 
 /// Something done from the host's side.

@@ -350,7 +350,8 @@ fn trim(step: &Step) -> String {
     }
 }
 
-fn shown(events: &[LineEvent], answer: &str) -> String {
+/// An answer as text, with the changes of lines before it: `raise 8 d0`.
+pub fn shown(events: &[LineEvent], answer: &str) -> String {
     let events = events
         .iter()
         .map(|event| format!("{} {}", level_word(event.level), event.gsi));
@@ -379,7 +380,7 @@ fn perform(machine: &mut dyn Machine, operation: &Operation) -> Result<String, S
 ///
 /// # Errors
 /// As the machine's methods.
-pub fn act(machine: &mut dyn Machine, action: &Action) -> Result<String, Stop> {
+pub fn act<M: Machine + ?Sized>(machine: &mut M, action: &Action) -> Result<String, Stop> {
     let number = |value: u64| format!("{value:x}");
     let bytes = |bytes: &[u8]| Hex(bytes).to_string().split_off(2);
     match action {
@@ -409,7 +410,7 @@ pub fn act(machine: &mut dyn Machine, action: &Action) -> Result<String, Stop> {
 }
 
 /// `*` stands for any text, the rest for itself.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
         return false;

@@ -10,6 +10,7 @@
 pub mod bench;
 pub mod canary;
 pub mod codec;
+pub mod differential;
 pub mod execution;
 pub mod guest;
 pub mod parser;

@@ -13,6 +13,7 @@ use conformance::program::Action;
 use fuzz::bench;
 use fuzz::canary::{self, Tally};
 use fuzz::codec;
+use fuzz::differential;
 use fuzz::execution::{self, Answer, Finding, Observer};
 use fuzz::guest::{self, Campaign};
 use fuzz::parser;
@@ -78,7 +79,12 @@ enum Verb {
         target: String,
         /// The input: bytes, or a program as text in a file `*.txt`.
         file: PathBuf,
+        /// Runs it on this machine instead: qemu, or a FILE.toml that speaks qtest.
+        #[arg(long)]
+        subject: Option<String>,
     },
+    /// Runs the same programs on the reference and on QEMU; fails on a difference that is not settled.
+    Differential(differential::Arguments),
     /// Prints an input as a program.
     Show {
         /// The target.
@@ -161,7 +167,20 @@ fn run(verb: &Verb) -> Result<bool, String> {
             let speed = bench::executions_per_second(target, *accesses, Duration::from_secs(*seconds))?;
             print(&format!("{}: {speed:.0} executions a second\n", target.name))
         }
-        Verb::Replay { target, file } => {
+        Verb::Differential(arguments) => differential::run(arguments),
+        Verb::Replay {
+            target,
+            file,
+            subject: Some(subject),
+        } => {
+            let target = find(target)?;
+            differential::replay_on(subject, target.name, &read(target, file)?).map(|()| true)
+        }
+        Verb::Replay {
+            target,
+            file,
+            subject: None,
+        } => {
             if let Some(parser) = parser::by_name(target) {
                 let input = fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?;
                 return print(&format!("reaches {}\n", parser::reached(parser, &input).join(", ")));

@@ -20,23 +20,32 @@ pub fn failure(target: &Target, program: &Program) -> Option<String> {
     }
 }
 
-/// Leaves out actions, in ever smaller runs, as long as the program still fails in some way.
+/// Leaves out actions as long as the program still fails in some way.
 pub fn reduce(target: &Target, program: &Program) -> Program {
+    shortest(program, &mut |shorter| failure(target, shorter).is_some())
+}
+
+/// Leaves out actions, in ever smaller runs, as long as the program still `fails`.
+pub fn shortest(program: &Program, fails: &mut dyn FnMut(&Program) -> bool) -> Program {
     let mut shortest = program.clone();
     let mut run = shortest.actions.len().div_ceil(2);
     while 0 < run {
+        let length = shortest.actions.len();
         let mut from = 0;
         while from < shortest.actions.len() {
             let mut shorter = shortest.clone();
             let end = (from + run).min(shorter.actions.len());
             shorter.actions.drain(from..end);
-            if failure(target, &shorter).is_some() {
+            if fails(&shorter) {
                 shortest = shorter;
             } else {
                 from += run;
             }
         }
-        run /= 2;
+        // One action may have been needed only by another that is gone by now.
+        if 1 < run || shortest.actions.len() == length {
+            run /= 2;
+        }
     }
     shortest
 }

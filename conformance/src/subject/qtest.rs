@@ -18,8 +18,11 @@ use super::qmp::Qmp;
 use super::remains::Folder;
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Adapter, BootFailure, Broken, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{
+    Adapter, Answered, BootFailure, Broken, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width,
+};
 use crate::program::{Action, Hex, MEMORY_LENGTH_MAX, parse_hex, parse_number};
+use crate::replay;
 
 /// Starts a subject that speaks qtest.
 pub struct QtestAdapter {
@@ -411,9 +414,60 @@ impl Machine for QtestMachine {
         }
     }
 
+    fn perform(&mut self, actions: &[Action], answers: &mut Vec<Answered>) -> Result<(), Stop> {
+        let mut rest = actions;
+        while let Some(first) = rest.first() {
+            let row = pipelined(rest);
+            if row.is_empty() {
+                let answer = replay::act(self, first)?;
+                let events = self.events.drain(..).collect();
+                answers.push(Answered { events, answer });
+                rest = &rest[1..];
+                continue;
+            }
+            // One write for the whole row, as for `port_read_many`.
+            let commands: Vec<String> = row.iter().map(Action::to_string).collect();
+            if let Err(error) = self.lines.send(&commands.join("\n")) {
+                return Err(self.broken(&commands[0], error));
+            }
+            for (action, command) in row.iter().zip(&commands) {
+                let answer = self.answer(command)?;
+                let answer = match action {
+                    Action::PortRead { width, .. } | Action::Load { width, .. } => {
+                        format!("{:x}", self.number(command, &answer)? & width.mask())
+                    }
+                    Action::ReadMemory { .. } => answer.strip_prefix("0x").unwrap_or(&answer).to_owned(),
+                    _ => String::new(),
+                };
+                let events = self.events.drain(..).collect();
+                answers.push(Answered { events, answer });
+            }
+            rest = &rest[row.len()..];
+        }
+        Ok(())
+    }
+
     fn post_mortem(&mut self) -> String {
         self.process.obituary("")
     }
+}
+
+/// The actions at the front that are one line each and whose lines and answers fit the socket's buffers together.
+fn pipelined(actions: &[Action]) -> &[Action] {
+    let mut bytes = 0;
+    let fits = |action: &&Action| {
+        bytes += match action {
+            Action::PortRead { .. } | Action::PortWrite { .. } | Action::Load { .. } | Action::Store { .. } => 0,
+            Action::ReadMemory { length_bytes, .. } => *length_bytes as usize,
+            Action::WriteMemory { bytes, .. } => bytes.len(),
+            Action::FillMemory { .. } | Action::Advance { .. } | Action::SerialInput { .. } | Action::Reset => {
+                return false;
+            }
+        };
+        bytes <= PIPELINED_BYTES_MAX
+    };
+    let count = actions.iter().take(PIPELINED_MAX).take_while(fits).count();
+    &actions[..count]
 }
 
 impl QtestMachine {
@@ -533,6 +587,9 @@ const CHUNK_BYTES: usize = 32 << 10;
 
 /// Lines sent before their answers are read: both directions fit the socket's buffers.
 const PIPELINED_MAX: usize = 64;
+
+/// Bytes of memory that such lines and their answers carry at most, two hex digits each.
+const PIPELINED_BYTES_MAX: usize = 16 << 10;
 
 /// Longest line that a subject may send.
 const LINE_BYTES_MAX: usize = 1 << 20;
