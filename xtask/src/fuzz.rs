@@ -37,6 +37,9 @@ pub(crate) enum Verb {
         target: String,
         /// The input: bytes, or a program as text in a file `*.txt`.
         file: PathBuf,
+        /// Runs it on this machine instead of the reference: qemu, or a FILE.toml that speaks qtest.
+        #[arg(long)]
+        subject: Option<String>,
     },
     /// Prints one input as a program, without running it.
     Show {
@@ -55,6 +58,13 @@ pub(crate) enum Verb {
     /// Runs random guest programs against `microvm run` on KVM; `--runs N`, `--seed N`, `--jobs N`, `--only N`.
     #[command(trailing_var_arg = true, disable_help_flag = true)]
     Guest {
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs the same programs on the reference and on QEMU; `[AREA...] [--time S] [--runs N] [--seed N] [--jobs N]
+    /// [--corpus DIR] [--replay FILE]`.
+    #[command(trailing_var_arg = true, disable_help_flag = true)]
+    Differential {
         #[arg(allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -84,10 +94,15 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
             seed,
             resume,
         } => campaign::one(target, *time, *seed, *resume),
-        Verb::Replay { target, file } => fuzzer(&["replay", target, &absolute(file)?]),
+        Verb::Replay { target, file, subject } => {
+            let mut arguments = vec!["replay".to_owned(), target.clone(), absolute(file)?];
+            arguments.extend(subject.iter().map(|subject| format!("--subject={subject}")));
+            shell::succeed(fuzzer_command().args(arguments))
+        }
         Verb::Show { target, file } => fuzzer(&["show", target, &absolute(file)?]),
         Verb::Min { target, file } => fuzzer(&["min", target, &absolute(file)?]),
         Verb::Guest { arguments } => guest(arguments),
+        Verb::Differential { arguments } => shell::succeed(fuzzer_command().arg("differential").args(arguments)),
         Verb::Promote { target, file, name } => promote(target, file, name),
     }
 }

@@ -1,7 +1,7 @@
 //! What is compared: a fuzz target's programs, as far as two machines can be asked the same.
 //!
-//! Programs keep the addresses of the target, whose machine is a microvm as first specified. Where the transports of the
-//! compared profile lie elsewhere, accesses go there.
+//! Programs keep the addresses of the target, whose machine is a microvm as first specified. Where the transports of
+//! the compared profile lie elsewhere, accesses go there.
 
 use conformance::case::Setup;
 use conformance::layout::{Layout, MICROVM_2019};
@@ -292,8 +292,8 @@ const ENTROPY_LEGACY: Setup = Setup {
     ..ENTROPY_MODERN
 };
 
-/// The 8254 has no reset input, and before its first programming everything in it is undefined: what is latched is read,
-/// and all counters get a control word that takes OUT low.
+/// The 8254 has no reset input, and before its first programming everything in it is undefined: what is latched is
+/// read, and all counters get a control word that takes OUT low.
 const TIMER_BEGINS: &[&str] = &[
     "inb 0x40",
     "inb 0x40",
@@ -342,6 +342,9 @@ const PIC_BEGINS: &[&str] = &[
     "outb 0xa1 0x2",
     "outb 0xa1 0x1",
     "outb 0x3fa 0x0",
+    "outb 0x70 0xb",
+    "outb 0x71 0x2",
+    "outb 0x70 0x0",
 ];
 
 /// Time stands still, lines are seen, and a reset is to be had between programs.

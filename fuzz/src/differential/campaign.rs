@@ -55,6 +55,8 @@ pub struct Result {
     pub settled: u64,
     /// Differences that are not.
     pub findings: u64,
+    /// Differences that the same actions did not show again: the host's time plays a part.
+    pub unsteady: u64,
     /// How often the machines were started.
     pub restarts: u64,
     /// How long it took.
@@ -124,11 +126,14 @@ impl Campaign<'_> {
             ));
             bar.tick();
             if let Some(found) = &judged.finding {
-                result.findings += 1;
                 let times = seen.entry(found.signature()).or_default();
                 *times += 1;
-                if *times <= SHORTENED_MAX {
-                    self.report(&session, found, result.findings)?;
+                let number = result.findings + 1;
+                if SHORTENED_MAX < *times || self.report(&session, found, number)? {
+                    result.findings += 1;
+                } else {
+                    result.unsteady += 1;
+                    *times -= 1;
                 }
             }
             if judged.then == Then::Reset {
@@ -175,25 +180,22 @@ impl Campaign<'_> {
         format!("{}: {}: {stop:?}", self.bench.area.name(), self.subject)
     }
 
-    /// Makes a finding shorter and writes it down.
-    fn report(&self, session: &Session, found: &Difference, number: u64) -> std::result::Result<(), String> {
+    /// Makes a finding shorter and writes it down. False when it did not come again.
+    fn report(&self, session: &Session, found: &Difference, number: u64) -> std::result::Result<bool, String> {
         let area = self.bench.area;
         let signature = found.signature();
         let mut again = Again::new(self, session.setup, &signature);
         let shortest = again.shortest(&session.done)?;
-        let (program, judged) = match shortest {
-            Some((program, judged)) => (program, judged),
-            None => {
-                println!(
-                    "{}: '{}' gave {} on the reference and {} on {}, and did not do so again",
-                    area.name(),
-                    found.operation,
-                    found.reference,
-                    found.subject,
-                    self.subject
-                );
-                return Ok(());
-            }
+        let Some((program, judged)) = shortest else {
+            println!(
+                "{}: '{}' gave {} on the reference and {} on {}, and did not do so again",
+                area.name(),
+                found.operation,
+                found.reference,
+                found.subject,
+                self.subject
+            );
+            return Ok(false);
         };
         let path = self.into.join(format!("{}-{}-{number}.txt", area.name(), self.seed));
         let text = format!(
@@ -211,7 +213,7 @@ impl Campaign<'_> {
             area.name(),
             path.display()
         );
-        Ok(())
+        Ok(true)
     }
 }
 

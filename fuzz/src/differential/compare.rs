@@ -42,7 +42,7 @@ pub struct Row {
     /// Whether the two shall be the same.
     pub counts: bool,
     /// What is peculiar about the action.
-    pub peculiar: Option<Peculiarity>,
+    pub peculiar: Vec<Peculiarity>,
 }
 
 /// One answer that is not the other machine's.
@@ -140,7 +140,8 @@ impl Pair {
         self.subject.perform(&[Action::Reset], &mut Vec::new())
     }
 
-    /// Performs the actions on the subject. Bytes that wait to be typed come while nobody asks, as soon as there is room.
+    /// Performs the actions on the subject. Bytes that wait to be typed come while nobody asks, as soon as there is
+    /// room.
     fn ask_subject(&mut self, actions: &[Action], answers: &mut Vec<Answered>) -> Result<(), Stop> {
         let types = actions
             .iter()
@@ -168,7 +169,7 @@ impl Pair {
                 subject: bytes(self.subject.serial_output()?),
                 reference: bytes(self.reference.serial_output()?),
                 counts: true,
-                peculiar: None,
+                peculiar: Vec::new(),
             });
         }
         Ok(())
@@ -197,7 +198,7 @@ fn judge(bench: &Bench<'_>, judged: &mut Judged) {
         if row.operation == RESET {
             before.retain(|peculiar| peculiar.lasts());
         }
-        before.extend(row.peculiar);
+        before.extend(&row.peculiar);
         if row.subject == row.reference || !row.counts {
             continue;
         }
@@ -226,8 +227,8 @@ fn judge(bench: &Bench<'_>, judged: &mut Judged) {
     if judged
         .rows
         .iter()
-        .filter_map(|row| row.peculiar)
-        .any(Peculiarity::lasts)
+        .flat_map(|row| &row.peculiar)
+        .any(|peculiar| peculiar.lasts())
     {
         judged.then = Then::Restart;
     }

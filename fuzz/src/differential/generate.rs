@@ -123,7 +123,7 @@ fn tame(program: &mut Program) {
     let mut watcher = Watcher::new();
     program.actions.retain(|action| {
         let mut then = watcher.clone();
-        let plain = then.see(action).is_none();
+        let plain = then.see(action).is_empty();
         if plain {
             watcher = then;
         }

@@ -127,7 +127,8 @@ pub fn replay_on(name: &str, target: &str, program: &Program) -> Result<(), Stri
     let setup = area.machine(program.setup);
     let setup = setup.ok_or("no other machine is set up like this one")?;
     let text = |stop: Stop| format!("{name}: {stop:?}");
-    let mut machine = bench.subject.boot(setup, bench.layout).map_err(text)?;
+    let boot = bench.subject.boot(setup, bench.layout);
+    let mut machine = boot.map_err(|failure| text(failure.stop))?;
     print!("{}", program.heading(area.target));
     for action in &program.actions {
         let answer = act(machine.as_mut(), &place(action, bench.layout));
@@ -175,7 +176,6 @@ fn adapters(subject: &Subject) -> Result<Vec<Box<dyn Adapter>>, String> {
 
 fn bench<'a>(area: &'static Area, adapters: &'a [Box<dyn Adapter>], settled: &'a Settled) -> Result<Bench<'a>, String> {
     let layout: &'static Layout = &QEMU_7_2;
-    let can = |adapter: &&Box<dyn Adapter>| adapter.caps().missing(area.needs).is_empty();
     let lacks = || {
         let caps = adapters
             .iter()
@@ -186,7 +186,8 @@ fn bench<'a>(area: &'static Area, adapters: &'a [Box<dyn Adapter>], settled: &'a
             caps.missing(area.needs)
         )
     };
-    let subject = adapters.iter().find(can).ok_or_else(lacks)?.as_ref();
+    let can = |adapter: &&dyn Adapter| adapter.caps().missing(area.needs).is_empty();
+    let subject = adapters.iter().map(AsRef::as_ref).find(can).ok_or_else(lacks)?;
     Ok(Bench {
         area,
         subject,
@@ -227,17 +228,27 @@ fn replay(bench: &Bench<'_>, file: &Path, name: &str) -> Result<bool, String> {
 /// A table of the areas, and the patterns of theirs that no difference needed.
 fn summary(results: &[AreaResult], settled: &Settled, arguments: &Arguments) -> String {
     let mut text = format!(
-        "reference against {}, seed {}\n  {:<12} {:>9} {:>11} {:>9} {:>8} {:>9} {:>8}\n",
-        arguments.subject, arguments.seed, "area", "programs", "operations", "settled", "new", "restarts", "seconds"
+        "reference against {}, seed {}\n  {:<12} {:>9} {:>11} {:>9} {:>8} {:>9} {:>9} {:>8}\n",
+        arguments.subject,
+        arguments.seed,
+        "area",
+        "programs",
+        "operations",
+        "settled",
+        "new",
+        "unsteady",
+        "restarts",
+        "seconds"
     );
     for result in results {
         text.push_str(&format!(
-            "  {:<12} {:>9} {:>11} {:>9} {:>8} {:>9} {:>8}\n",
+            "  {:<12} {:>9} {:>11} {:>9} {:>8} {:>9} {:>9} {:>8}\n",
             result.area,
             result.programs,
             result.operations,
             result.settled,
             result.findings,
+            result.unsteady,
             result.restarts,
             result.seconds
         ));

@@ -20,10 +20,16 @@ pub enum Peculiarity {
     TimeOutOfRange,
     /// A divider that the clock's data sheet does not define.
     Divider,
-    /// Another format of the clock's registers while updates are held.
+    /// Another format of the clock's registers while updates are held or the divider stands.
     FormatInSet,
     /// Index 0x37, where PS/2 machines have the century.
     OtherCentury,
+    /// An ICW1 while a line may be high.
+    InitialisedHigh,
+    /// Another trigger mode while a line may be high.
+    TriggerHigh,
+    /// An EOI of the IOAPIC with bits set above the vector.
+    EoiUpperBits,
     /// A non-specific EOI in special mask mode.
     SpecialMaskEoi,
     /// Bytes typed while there is no room for them.
@@ -49,6 +55,11 @@ pub enum Peculiarity {
 pub struct Watcher {
     rtc_index: u8,
     register_b: u8,
+    register_a: u8,
+    /// The mode of counter 0.
+    mode: u8,
+    /// Whether an input of the PICs may be high.
+    high: bool,
     /// For each PIC, whether it is in special mask mode.
     special_mask: [bool; 2],
     /// For each counter, how many bytes of its latched count were not read.
@@ -67,6 +78,9 @@ impl Watcher {
         Watcher {
             rtc_index: 0,
             register_b: REGISTER_B,
+            register_a: REGISTER_A,
+            mode: 3,
+            high: false,
             special_mask: [false; 2],
             latched: [0; 3],
             waiting: 0,
@@ -75,88 +89,71 @@ impl Watcher {
         }
     }
 
-    /// What is peculiar about an action; the first thing when it is more than one.
-    pub fn see(&mut self, action: &Action) -> Option<Peculiarity> {
+    /// What is peculiar about an action.
+    pub fn see(&mut self, action: &Action) -> Vec<Peculiarity> {
+        let mut seen = Vec::new();
         match action {
             Action::PortWrite { port, width, value } => {
+                seen.extend(is_past_end(*port, width.bytes()).then_some(Peculiarity::PastEnd));
                 let bytes = value.to_le_bytes().into_iter().take(width.bytes());
                 let ports = (0..).map(|offset| port.wrapping_add(offset));
-                let mut seen = is_past_end(*port, width.bytes()).then_some(Peculiarity::PastEnd);
                 for (port, byte) in ports.zip(bytes) {
-                    let own = self.write(port, byte);
-                    seen = seen.or(own);
+                    self.write(port, byte, &mut seen);
                 }
-                seen
             }
             Action::PortRead { port, width } => {
+                seen.extend(is_past_end(*port, width.bytes()).then_some(Peculiarity::PastEnd));
                 for offset in 0..width.bytes() as u16 {
-                    if let Some(left) = self
-                        .latched
-                        .get_mut(usize::from(port.wrapping_add(offset).wrapping_sub(0x40)))
-                    {
-                        *left = left.saturating_sub(1);
-                    }
-                    if port.wrapping_add(offset) == RECEIVER {
-                        self.waiting = self.waiting.saturating_sub(1);
-                    }
+                    self.read(port.wrapping_add(offset));
                 }
-                is_past_end(*port, width.bytes()).then_some(Peculiarity::PastEnd)
             }
-            Action::Store { gpa, width, value } => self.store(*gpa, width.bytes(), *value),
+            Action::Store { gpa, width, value } => match width.bytes() {
+                8 => {
+                    self.store(*gpa, 4, value & 0xffff_ffff, &mut seen);
+                    self.store(gpa.wrapping_add(4), 4, value >> 32, &mut seen);
+                }
+                bytes => self.store(*gpa, bytes, *value, &mut seen),
+            },
             Action::SerialInput { bytes } => {
+                self.high = true;
                 self.waiting += bytes.len();
-                (self.room < self.waiting).then_some(Peculiarity::TypedAhead)
+                seen.extend((self.room < self.waiting).then_some(Peculiarity::TypedAhead));
             }
             Action::Reset => {
-                *self = Watcher::new();
-                None
+                // The clock goes on over a reset.
+                *self = Watcher {
+                    register_a: self.register_a,
+                    register_b: self.register_b,
+                    ..Watcher::new()
+                };
             }
-            _ => None,
+            _ => {}
+        }
+        seen
+    }
+
+    fn read(&mut self, port: u16) {
+        match port {
+            0x40..=0x42 => {
+                let left = &mut self.latched[usize::from(port - 0x40)];
+                *left = left.saturating_sub(1);
+            }
+            RECEIVER => self.waiting = self.waiting.saturating_sub(1),
+            _ => {}
         }
     }
 
-    fn write(&mut self, port: u16, byte: u8) -> Option<Peculiarity> {
+    fn write(&mut self, port: u16, byte: u8, seen: &mut Vec<Peculiarity>) {
         match port {
-            0x20 | 0xa0 => {
-                let special = &mut self.special_mask[usize::from(port == 0xa0)];
-                match byte {
-                    // ICW1, OCW3 with and without the mode, OCW2.
-                    _ if byte & 0x10 != 0 || byte & 0x78 == 0x48 => *special = false,
-                    _ if byte & 0x78 == 0x68 => *special = true,
-                    _ if byte & 0x18 == 0 && matches!(byte >> 5, 1 | 5) && *special => {
-                        return Some(Peculiarity::SpecialMaskEoi);
-                    }
-                    _ => {}
-                }
-                None
-            }
-            0x43 if byte >> 6 == 3 => {
-                for (counter, left) in self.latched.iter_mut().enumerate() {
-                    if byte & 2 << counter != 0 {
-                        *left = (*left).max(if byte & 0x20 == 0 { 2 } else { 0 });
-                        *left += u8::from(byte & 0x10 == 0 && *left != 0);
-                    }
-                }
-                None
-            }
-            0x43 => {
-                let left = &mut self.latched[usize::from(byte >> 6)];
-                if byte & 0x30 == 0 {
-                    *left = 2;
-                    return None;
-                }
-                if *left != 0 {
-                    return Some(Peculiarity::ControlAfterLatch);
-                }
-                let mode = byte >> 1 & 7;
-                let bcd = (byte & 1 != 0).then_some(Peculiarity::BcdCount);
-                bcd.or((5 < mode).then_some(Peculiarity::ModeAlias))
-            }
+            0x20 | 0xa0 => self.controller(port, byte, seen),
+            0x40 => self.high |= self.mode != 0,
+            0x43 => self.timer(byte, seen),
             0x70 => {
                 self.rtc_index = byte & 0x7f;
-                (self.rtc_index == 0x37).then_some(Peculiarity::OtherCentury)
+                seen.extend((self.rtc_index == 0x37).then_some(Peculiarity::OtherCentury));
             }
-            0x71 => self.clock(byte),
+            0x71 => seen.extend(self.clock(byte)),
+            0x3f9 => self.high |= byte != 0,
             0x3fa => {
                 let fifo = byte & 1 != 0;
                 if !fifo || byte & 2 != 0 {
@@ -168,11 +165,54 @@ impl Watcher {
                 } else {
                     1
                 };
-                (!fifo && byte & 6 != 0).then_some(Peculiarity::FifoResetAlone)
+                seen.extend((!fifo && byte & 6 != 0).then_some(Peculiarity::FifoResetAlone));
             }
-            0x3fc => (byte & 0x10 != 0).then_some(Peculiarity::Loopback),
-            _ => None,
+            0x4d0 | 0x4d1 => seen.extend(self.high.then_some(Peculiarity::TriggerHigh)),
+            0x3fc => seen.extend((byte & 0x10 != 0).then_some(Peculiarity::Loopback)),
+            _ => {}
         }
+    }
+
+    fn controller(&mut self, port: u16, byte: u8, seen: &mut Vec<Peculiarity>) {
+        let special = &mut self.special_mask[usize::from(port == 0xa0)];
+        match byte {
+            // ICW1, OCW3 with the mode and without, OCW2.
+            _ if byte & 0x10 != 0 => {
+                *special = false;
+                seen.extend(self.high.then_some(Peculiarity::InitialisedHigh));
+            }
+            _ if byte & 0x78 == 0x48 => *special = false,
+            _ if byte & 0x78 == 0x68 => *special = true,
+            _ if byte & 0x18 == 0 && matches!(byte >> 5, 1 | 5) && *special => {
+                seen.push(Peculiarity::SpecialMaskEoi);
+            }
+            _ => {}
+        }
+    }
+
+    fn timer(&mut self, byte: u8, seen: &mut Vec<Peculiarity>) {
+        let counter = usize::from(byte >> 6);
+        if counter == 3 {
+            // The read-back command.
+            for (counter, left) in self.latched.iter_mut().enumerate() {
+                if byte & 2 << counter != 0 {
+                    *left = (*left).max(if byte & 0x20 == 0 { 2 } else { 0 });
+                    *left += u8::from(byte & 0x10 == 0 && *left != 0);
+                }
+            }
+            return;
+        }
+        if byte & 0x30 == 0 {
+            self.latched[counter] = 2;
+            return;
+        }
+        let mode = byte >> 1 & 7;
+        if counter == 0 {
+            self.mode = mode;
+        }
+        seen.extend((self.latched[counter] != 0).then_some(Peculiarity::ControlAfterLatch));
+        seen.extend((byte & 1 != 0).then_some(Peculiarity::BcdCount));
+        seen.extend((5 < mode).then_some(Peculiarity::ModeAlias));
     }
 
     /// A value is plain when it is one in BCD and in binary, with 12 hours and with 24.
@@ -185,10 +225,14 @@ impl Watcher {
             7 => digits && (1..=0x19).contains(&byte),
             8 => (1..=9).contains(&byte),
             9 => digits && byte <= 0x59,
-            0xa => return matches!(byte >> 4 & 7, 3..=5).then_some(Peculiarity::Divider),
+            0xa => {
+                self.register_a = byte;
+                return matches!(byte >> 4 & 7, 3..=5).then_some(Peculiarity::Divider);
+            }
             0xb => {
                 let before = std::mem::replace(&mut self.register_b, byte);
-                let in_set = (before | byte) & 0x80 != 0 && (before ^ byte) & 6 != 0;
+                let held = (before | byte) & 0x80 != 0 || self.register_a & 0x60 == 0x60;
+                let in_set = held && (before ^ byte) & 6 != 0;
                 return in_set.then_some(Peculiarity::FormatInSet);
             }
             0x32 => return Some(Peculiarity::Century),
@@ -197,23 +241,31 @@ impl Watcher {
         (!plain).then_some(Peculiarity::TimeOutOfRange)
     }
 
-    fn store(&mut self, gpa: u64, bytes: usize, value: u64) -> Option<Peculiarity> {
-        let offset = gpa.checked_sub(MICROVM_2019.virtio_base)?;
+    fn store(&mut self, gpa: u64, bytes: usize, value: u64, seen: &mut Vec<Peculiarity>) {
+        if gpa == IOAPIC_EOI {
+            seen.extend((0xff < value).then_some(Peculiarity::EoiUpperBits));
+        }
+        let Some(offset) = gpa.checked_sub(MICROVM_2019.virtio_base) else {
+            return;
+        };
         let stride = MICROVM_2019.virtio_stride_bytes;
-        let word = self.word.get_mut((offset / stride) as usize)?;
-        match (offset % stride, bytes) {
+        let Some(word) = self.word.get_mut((offset / stride) as usize) else {
+            return;
+        };
+        let peculiar = match (offset % stride, bytes) {
             (DEVICE_FEATURES_SEL, 4) => (1 < value).then_some(Peculiarity::FeatureWord),
             (DRIVER_FEATURES_SEL, 4) => {
                 *word = value;
                 (1 < value).then_some(Peculiarity::FeatureWord)
             }
-            (QUEUE_SEL, 4) => (QUEUES_MAX <= value).then_some(Peculiarity::QueueNumber),
             (DRIVER_FEATURES, 4) => {
                 let offered = if *word == 0 { OFFERED_LOW } else { OFFERED_HIGH };
                 (value & !offered != 0).then_some(Peculiarity::UnofferedFeature)
             }
+            (QUEUE_SEL, 4) => (QUEUES_MAX <= value).then_some(Peculiarity::QueueNumber),
             _ => None,
-        }
+        };
+        seen.extend(peculiar);
     }
 }
 
@@ -233,6 +285,7 @@ impl Peculiarity {
                 | Peculiarity::Divider
                 | Peculiarity::FormatInSet
                 | Peculiarity::OtherCentury
+                | Peculiarity::PastEnd
                 | Peculiarity::TypedAhead
         )
     }
@@ -260,6 +313,12 @@ const RECEIVER: u16 = 0x3f8;
 
 /// PC16550D, 8.4: bytes by the two upper bits of FCR.
 const TRIGGER_LEVELS: [usize; 4] = [1, 4, 8, 14];
+
+/// The EOI register that later IOAPICs have.
+const IOAPIC_EOI: u64 = 0xfec0_0040;
+
+/// The clock's register A: a time base of 32 kHz, 1024 Hz.
+const REGISTER_A: u8 = 0x26;
 
 /// The clock's register B as the machine has it at power-on: 24 hours in BCD.
 const REGISTER_B: u8 = 0x02;
