@@ -4,17 +4,26 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use crate::lab::beside;
 use crate::{guest_images, shell};
 
 /// As the first argument: the planted bugs instead of a run.
 const MUTANTS: &str = "--mutants";
+
+/// Anywhere among the arguments: depths cpu and guest run in the lab.
+const LAB: &str = "--lab";
 
 /// Exit code for a harness that could not even start, beside the suite's own.
 pub(crate) const NOT_STARTED: u8 = 3;
 
 /// Builds, runs, and passes the suite's exit code on.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    exit_code(try_run(arguments))
+    let (lab, arguments): (Vec<String>, Vec<String>) = arguments.iter().cloned().partition(|word| word == LAB);
+    exit_code(if lab.is_empty() {
+        try_run(&arguments)
+    } else {
+        beside::run(&arguments)
+    })
 }
 
 /// A suite's exit code, or that the harness could not start.

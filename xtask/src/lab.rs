@@ -4,6 +4,7 @@
 
 mod archive;
 mod arguments;
+pub(crate) mod beside;
 mod results;
 pub(crate) mod stock_kernel;
 
@@ -44,8 +45,10 @@ const FIRMWARE: [&str; 6] = [
     "/usr/share/qemu/kvmvapic.bin",
     "/usr/share/seabios/bios-microvm.bin",
 ];
-/// Seconds of the limit that are for the boot and for bringing the results back.
-const AROUND_RUN_S: u64 = 30;
+/// The limit when none is given, in seconds.
+const LIMIT_S: u64 = 1800;
+/// What of the limit is for the boot, for the cases that run when their time is over, and for bringing results back.
+const AROUND_RUN: u64 = 4;
 /// How much of a log is shown.
 const TAIL_LINES: usize = 15;
 
@@ -53,7 +56,7 @@ const TAIL_LINES: usize = 15;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Longest run of the lab in seconds, its boot included.
-    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(60..=86_400))]
+    #[arg(long, default_value_t = LIMIT_S, value_parser = clap::value_parser!(u64).range(60..=86_400))]
     pub(crate) limit_s: u64,
     /// Takes a program and its libraries along, so that subjects can start it; may be repeated. QEMU comes along by
     /// itself when it is a subject.
@@ -80,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     if arguments.has_subject("qemu") {
         carried.push("qemu-system-x86_64");
     }
-    let run_s = options.limit_s - AROUND_RUN_S;
+    let run_s = options.limit_s - options.limit_s / AROUND_RUN;
     let archive = pack(&kernel, &arguments, &carried, run_s)?;
     let initramfs = folder.join("initramfs.cpio");
     fs::write(&initramfs, archive).with_context(|| format!("write {}", initramfs.display()))?;

@@ -29,7 +29,7 @@ struct Xtask {
 #[derive(Subcommand)]
 enum Verb {
     /// Builds what is needed and runs the conformance suite; all arguments go to `touchstone run`, or with --mutants as
-    /// the first to `touchstone mutants --run`.
+    /// the first to `touchstone mutants --run`. With --lab among them, depths cpu and guest run in the lab.
     #[command(trailing_var_arg = true, disable_help_flag = true)]
     Conformance {
         #[arg(allow_hyphen_values = true)]

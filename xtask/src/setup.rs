@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::lab::stock_kernel::StockKernel;
 use crate::{guest_images, shell};
 
 /// One optional tool.
@@ -22,11 +23,13 @@ enum From {
     Apt(&'static [&'static str]),
     /// A crate with a binary.
     Cargo(&'static str),
+    /// This program gets it; says how else to.
+    Here(fn() -> Result<()>, &'static str),
     /// Nothing here can install it; says what to do.
     Hand(&'static str),
 }
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 9] = [
     Tool {
         name: "C++ compiler",
         unlocks: "building libFuzzer for `cargo xtask fuzz run`",
@@ -48,7 +51,7 @@ const TOOLS: [Tool; 8] = [
     },
     Tool {
         name: "qemu-system-x86_64",
-        unlocks: "subject `qemu`, and `golden verify --subject qemu`",
+        unlocks: "subject `qemu`, `golden verify --subject qemu`, and `cargo xtask lab`",
         find: || shell::first_line("qemu-system-x86_64", &["--version"]),
         from: From::Apt(&["qemu-system-x86"]),
     },
@@ -72,6 +75,15 @@ const TOOLS: [Tool; 8] = [
             is_whole.then(|| "linux-source-6.1 and what builds it".to_owned())
         },
         from: From::Apt(guest_images::PACKAGES_FOR_LINUX),
+    },
+    Tool {
+        name: "Debian's cloud kernel",
+        unlocks: "`cargo xtask lab`, and the reference's tests with a stock kernel",
+        find: || StockKernel::cached().map(|kernel| kernel.name()),
+        from: From::Here(
+            || StockKernel::get().map(drop),
+            "cargo xtask setup --install, where apt-get knows it",
+        ),
     },
     Tool {
         name: "cargo-fuzz",
@@ -101,7 +113,7 @@ pub(crate) fn run(install: bool) -> Result<()> {
             .iter()
             .flat_map(|tool| match tool.from {
                 From::Apt(packages) => packages,
-                From::Cargo(_) | From::Hand(_) => &[],
+                From::Cargo(_) | From::Here(..) | From::Hand(_) => &[],
             })
             .copied()
             .collect();
@@ -109,8 +121,13 @@ pub(crate) fn run(install: bool) -> Result<()> {
             apt_get(&packages)?;
         }
         for tool in &missing {
-            if let From::Cargo(name) = tool.from {
-                shell::succeed(&mut shell::cargo(&["install", "--quiet", "--locked", name]))?;
+            match tool.from {
+                From::Cargo(name) => {
+                    shell::succeed(&mut shell::cargo(&["install", "--quiet", "--locked", name]))?;
+                }
+                // What needs it says so once more.
+                From::Here(get, _) => get().unwrap_or_else(|error| eprintln!("{}: {error:#}", tool.name)),
+                From::Apt(_) | From::Hand(_) => {}
             }
         }
     }
@@ -149,6 +166,6 @@ fn how(from: &From) -> String {
     match from {
         From::Apt(packages) => format!("apt-get install {}", packages.join(" ")),
         From::Cargo(name) => format!("cargo install --locked {name}"),
-        From::Hand(text) => (*text).to_owned(),
+        From::Here(_, text) | From::Hand(text) => (*text).to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::lab::stock_kernel::StockKernel;
 use crate::{golden, guest_images, shell};
 
 /// A step's name and what it does.
@@ -60,7 +61,17 @@ fn clippy() -> Result<()> {
     shell::succeed(&mut shell::cargo(&arguments))
 }
 
-/// All tests of the workspace; goldens are compared, never written.
+/// All tests of the workspace; goldens are compared, never written. Where a stock kernel was fetched, it is booted.
 fn tests() -> Result<()> {
-    shell::succeed(shell::cargo(&["test", "--quiet", "--workspace"]).env("INSTA_UPDATE", golden::NEVER_WRITE))
+    let mut command = shell::cargo(&["test", "--quiet", "--workspace"]);
+    command.env("INSTA_UPDATE", golden::NEVER_WRITE);
+    if std::env::var_os(STOCK_KERNEL).is_none()
+        && let Some(kernel) = StockKernel::cached()
+    {
+        command.env(STOCK_KERNEL, kernel.bz_image()?);
+    }
+    shell::succeed(&mut command)
 }
+
+/// Names a stock kernel to the reference's tests.
+const STOCK_KERNEL: &str = "MICROVM_TEST_BZIMAGE";

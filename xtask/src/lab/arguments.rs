@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// Options whose value is a file or folder that the run writes.
-const OUTPUTS: [&str; 6] = ["--report", "--junit", "--markdown", "--html", "--tap", "--capsules"];
+pub(super) const OUTPUTS: [&str; 6] = ["--report", "--junit", "--markdown", "--html", "--tap", "--capsules"];
 /// Options whose value is a file that the run reads.
 const INPUTS: [&str; 3] = ["--expectations", "--initramfs", "--kernel"];
 /// Options that the lab has to have, with their values when they are not given. Everything in it is slow.
@@ -123,7 +123,7 @@ impl LabArguments {
 
 /// Options with their values, `--option value` and `--option=value` alike. A word without `--` belongs to the option
 /// before it.
-fn pairs(arguments: &[String]) -> Result<Vec<(String, Option<String>)>> {
+pub(super) fn pairs(arguments: &[String]) -> Result<Vec<(String, Option<String>)>> {
     let mut pairs: Vec<(String, Option<String>)> = Vec::new();
     for word in arguments {
         if word.contains('\n') {
