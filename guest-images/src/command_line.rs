@@ -79,7 +79,7 @@ impl<'a> Options<'a> {
                 .filter(|&port| port != 0);
             let accepted = match name {
                 "channel" => port.map(|port| options.channel = port),
-                "exit" => exit(value).map(|exit| options.exit = Some(exit)),
+                "exit" => exit_way(value).map(|exit| options.exit = Some(exit)),
                 "marks" => port.map(|port| options.marks = Some(port)),
                 "virtio-base" => number.filter(|&base| base != 0).map(|base| window.base = base),
                 "virtio-stride" => number.filter(|stride| (1..=1 << 32).contains(stride)).map(|stride| {
@@ -129,7 +129,8 @@ fn virtio_device(value: &str) -> Option<VirtioDevice> {
     })
 }
 
-fn exit(value: &str) -> Option<Exit> {
+/// The way that a value of `exit=` names: `PORT`, `PORT:BYTE` or `triple-fault`.
+pub fn exit_way(value: &str) -> Option<Exit> {
     if value == "triple-fault" {
         return Some(Exit::TripleFault);
     }

@@ -2,13 +2,14 @@
 
 use anyhow::{Result, bail};
 
-use crate::{bench, conformance, fuzz, golden, shell, test};
+use crate::{bench, conformance, fuzz, golden, guest_images, shell, test};
 
 /// Runs all steps and lists the failed ones at the end. `after_test` leaves the tests out, which hold the goldens too:
 /// for a caller that ran them.
 pub(crate) fn run(after_test: bool) -> Result<()> {
-    let steps: [test::Step; 6] = [
+    let steps: [test::Step; 7] = [
         ("test", test::run),
+        ("guest images are reproducible", guest_images::check_reproducible),
         ("golden facts against live QEMU", || verify(&["--subject", "qemu"])),
         ("fuzz smoke", fuzz_smoke),
         ("boot time and footprint", || {

@@ -3,8 +3,10 @@
 
 mod initramfs;
 mod linux;
+mod reproducible;
 
 pub(crate) use linux::{PACKAGES as PACKAGES_FOR_LINUX, missing_tools as missing_for_linux};
+pub(crate) use reproducible::check as check_reproducible;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,12 @@ use crate::shell;
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    /// Builds twice, in different folders, and compares the results and golden/images.txt.
+    #[arg(long, conflicts_with = "bless")]
+    check: bool,
+    /// Writes golden/images.txt anew.
+    #[arg(long)]
+    bless: bool,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -29,26 +37,34 @@ enum Part {
         /// For one CPU (CONFIG_SMP=n) instead of several.
         #[arg(long)]
         up: bool,
+        /// Builds it once more, in another folder, and compares.
+        #[arg(long)]
+        check: bool,
     },
 }
 
 /// The bare-metal images, as file names.
-const IMAGES: [&str; 5] = ["agent", "delivery", "halt", "probe", "smp"];
+const IMAGES: [&str; 6] = ["agent", "delivery", "halt", "probe", "reset", "smp"];
 
 /// The host's own target: no other needs to be installed.
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds what is asked for; without a part all that needs only Rust.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    match arguments.part {
+    match &arguments.part {
+        None if arguments.check => check_reproducible(),
+        None if arguments.bless => reproducible::bless(),
         None => build().map(drop),
         Some(Part::Initramfs) => {
             let file = initramfs::build(&Place::here()?)?;
             println!("{}", file.display());
             Ok(())
         }
-        Some(Part::Linux { up }) => {
-            let variant = if up { linux::Variant::Up } else { linux::Variant::Smp };
+        Some(Part::Linux { up, check }) => {
+            let variant = if *up { linux::Variant::Up } else { linux::Variant::Smp };
+            if *check {
+                linux::check(variant)?;
+            }
             for file in linux::build(&folder(&shell::target()), variant)? {
                 println!("{}", file.display());
             }

@@ -13,9 +13,12 @@ pub(super) fn build(place: &Place) -> Result<PathBuf> {
     let program = build_program(place, "init", "init")?;
     let program = fs::read(&program).with_context(|| format!("read {}", program.display()))?;
     let archive = pack(&program)?;
-    let file = folder(&place.target).join(FILE);
-    fs::create_dir_all(folder(&place.target))
-        .and_then(|()| fs::write(&file, archive))
+    let folder = folder(&place.target);
+    let (file, new) = (folder.join(FILE), folder.join(format!("{FILE}.{}", std::process::id())));
+    // In one step: a run that is under way may be reading it.
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&new, archive))
+        .and_then(|()| fs::rename(&new, &file))
         .with_context(|| format!("write {}", file.display()))?;
     Ok(file)
 }

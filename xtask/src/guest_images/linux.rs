@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
+use super::reproducible::hash_of;
 use crate::shell;
 
 /// Which kernel.
@@ -61,16 +62,49 @@ pub(super) fn build(images: &Path, variant: Variant) -> Result<Vec<PathBuf>> {
     }
     let key = key(variant)?;
     let cache = shell::cache(CACHE)?;
-    fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
-    // Whoever builds the same at the same time waits here, and then finds it.
+    let entry = cache.join(entry_name(variant, &key));
+    if !entry.is_dir() {
+        fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
+        let lock = cache.join("lock");
+        let lock = File::create(&lock).with_context(|| format!("make {}", lock.display()))?;
+        lock.lock().context("wait for another build of Linux")?;
+        // Whoever built the same in the meantime was waited for.
+        if !entry.is_dir() {
+            compile(&cache.join("building"), &entry, variant, &key)?;
+        }
+    }
+    place(&entry, images, variant)
+}
+
+/// Builds the kernel again, in another folder and for nobody, and compares it with that of the cache.
+pub(super) fn check(variant: Variant) -> Result<()> {
+    let key = key(variant)?;
+    let cache = shell::cache(CACHE)?;
+    let (entry, again) = (cache.join(entry_name(variant, &key)), cache.join("again"));
+    if !entry.is_dir() {
+        bail!("it is not built yet: without --check first");
+    }
     let lock = cache.join("lock");
     let lock = File::create(&lock).with_context(|| format!("make {}", lock.display()))?;
     lock.lock().context("wait for another build of Linux")?;
-    let entry = cache.join(entry_name(variant, &key));
-    if !entry.is_dir() {
-        compile(&cache, &entry, variant, &key)?;
+    if again.exists() {
+        fs::remove_dir_all(&again).with_context(|| format!("remove {}", again.display()))?;
     }
-    place(&entry, images, variant)
+    compile(&cache.join("building-again"), &again, variant, &key)?;
+    let mut differ = Vec::new();
+    for name in FILES {
+        let (first, second) = (hash_of(&entry.join(name))?, hash_of(&again.join(name))?);
+        println!("{} {first}", variant.file(name));
+        if first != second {
+            differ.push(name);
+        }
+    }
+    fs::remove_dir_all(&again).with_context(|| format!("remove {}", again.display()))?;
+    if !differ.is_empty() {
+        bail!("two builds in different folders differ in {}", differ.join(", "));
+    }
+    println!("the same from two folders");
+    Ok(())
 }
 
 /// Puts what the cache has into the folder of images. What is there and was made from something else goes.
@@ -131,19 +165,19 @@ fn entry_name(variant: Variant, key: &str) -> String {
 }
 
 /// Unpacks, configures and compiles; the entry appears whole or not at all.
-fn compile(cache: &Path, entry: &Path, variant: Variant, key: &str) -> Result<()> {
-    let work = cache.join("building");
+fn compile(work: &Path, entry: &Path, variant: Variant, key: &str) -> Result<()> {
+    eprintln!(
+        "building Linux ({}) from {PACKAGE}: some 5 minutes of CPU time, once",
+        variant.word()
+    );
+    // What an interrupted build left.
     if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+        fs::remove_dir_all(work).with_context(|| format!("remove {}", work.display()))?;
     }
     let (source, out) = (work.join("source"), work.join("out"));
     for folder in [&source, &out] {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
-    eprintln!(
-        "building Linux ({}) from {PACKAGE}: some 5 minutes of CPU time, once",
-        variant.word()
-    );
     let bar = ProgressBar::new(LINES);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent} %, {elapsed}, {msg}") {
         bar.set_style(style);
@@ -178,7 +212,7 @@ fn compile(cache: &Path, entry: &Path, variant: Variant, key: &str) -> Result<()
     fs::write(whole.join("key.txt"), key).context("write key.txt")?;
     fs::rename(&whole, entry).with_context(|| format!("make {}", entry.display()))?;
     bar.finish_and_clear();
-    fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))
+    fs::remove_dir_all(work).with_context(|| format!("remove {}", work.display()))
 }
 
 /// Runs make with nothing of the caller's habits and nothing that differs from one build to the next.
@@ -318,4 +352,4 @@ const ALWAYS: [(&str, &str); 5] = [
 const RECIPE: u32 = 1;
 
 /// Lines that a build prints, about: for the progress bar only.
-const LINES: u64 = 1300;
+const LINES: u64 = 1230;

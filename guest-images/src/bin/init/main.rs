@@ -133,6 +133,9 @@ fn mount_all() -> Result<(), String> {
 }
 
 fn restart() {
+    // The kernel's own last words do not wait for what is still on its way to the console, and a reset drops it. A
+    // console that is no terminal has sent all it was given.
+    let _sent = rustix::termios::tcdrain(stdout());
     // What was written to disks is there before the machine is gone; both return only when they fail.
     rustix::fs::sync();
     let _failed = reboot(RebootCommand::Restart);
