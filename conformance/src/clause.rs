@@ -77,6 +77,7 @@ pub mod i8042;
 pub mod i82093aa;
 pub mod i8254;
 pub mod i8259a;
+pub mod linux;
 pub mod mc146818;
 pub mod microvm;
 pub mod mp;
@@ -100,4 +101,5 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     sdm::ALL,
     mp::ALL,
     firecracker::ALL,
+    linux::ALL,
 ];

@@ -186,6 +186,8 @@ pub struct Facts {
     pub reserved: Vec<(u64, u64)>,
     /// The machine runs on KVM, which reserves memory of its own (an e820 entry) and leaves the RTC out by default.
     pub kvm: bool,
+    /// The Linux that runs is the user's: what it lacks is not the machine's fault.
+    pub own_kernel: bool,
 }
 
 /// One change of an interrupt line.

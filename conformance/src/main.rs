@@ -23,6 +23,7 @@ use conformance::machine::Depth;
 use conformance::report::{Circumstances, Report, capsule, html, junit, markdown, tap, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::spec;
+use conformance::subject::linux::Form;
 use conformance::subject::{Lane, Subject, Wanted, remains};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -174,6 +175,9 @@ struct RunArguments {
     /// Folder with the guest images.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    /// Boot this kernel, a vmlinux or a bzImage, in the cases that boot Linux; the default is in the folder of images.
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
     /// What is known of the subject; the default is golden/expectations/SUBJECT.toml above the current folder.
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
@@ -353,11 +357,15 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     let started = SystemTime::now();
     let begin = Instant::now();
     let images = images(arguments.images.as_deref())?;
+    if let Some(kernel) = &arguments.kernel {
+        Form::of_file(kernel).map_err(|problem| End::new(End::USAGE, format!("--kernel {problem}")))?;
+    }
     let wanted = Wanted {
         depths: arguments.select.depth.clone(),
         profiles: arguments.select.profile.clone(),
         way: arguments.accel.clone(),
         images,
+        kernel: arguments.kernel.clone(),
     };
     let mut subjects = Vec::new();
     let mut lanes = Vec::new();

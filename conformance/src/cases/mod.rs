@@ -13,10 +13,12 @@ mod fw_cfg;
 mod fw_cfg_dma;
 mod i8042;
 mod ioapic;
+mod linux;
 mod memory_map;
 mod options;
 mod pic;
 mod pit;
+mod reset;
 mod resident;
 mod rtc;
 mod serial;
@@ -56,6 +58,8 @@ pub const AREAS: &[&[Case]] = &[
     smp::CASES_TWO,
     smp::CASES_EIGHT,
     smp::CASES_SIXTY_FOUR,
+    reset::CASES,
+    linux::CASES,
 ];
 
 /// All cases in one row.

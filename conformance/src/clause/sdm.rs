@@ -27,6 +27,8 @@ clauses! { "sdm", DOCUMENT;
         "The timer interrupts when its count reaches 0, once or periodically, unless its local vector is masked.";
     LINT0 = "lint0", "volume 3, Local Vector Table, and MultiProcessor Specification 1.4, Virtual Wire Mode",
         "An 8259's interrupt reaches the boot CPU through LINT0 with delivery mode ExtINT unless that is masked.";
+    SHUTDOWN = "shutdown", "volume 3, Interrupt 8, Double Fault Exception",
+        "A fault while a double fault is delivered puts the CPU into shutdown, upon which a PC resets the machine.";
     HALT = "halt", "volume 2, HLT",
         "An enabled interrupt ends a halt.";
     IPI = "ipi", "volume 3, Interrupt Command Register",

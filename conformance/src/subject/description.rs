@@ -83,6 +83,8 @@ pub struct Arguments {
     pub firmware: Option<Vec<String>>,
     /// A kernel's command line: `{append}`.
     pub append: Option<Vec<String>>,
+    /// A kernel's initial RAM disk: `{initrd}`. Linux is booted with one.
+    pub initrd: Option<Vec<String>>,
     /// Transports of version 2.
     pub modern: Option<Vec<String>>,
     /// Transports of version 1.
@@ -133,6 +135,9 @@ pub struct Launch {
     /// Most milliseconds for one answer; at depth guest, for the whole run.
     #[serde(default = "answer_ms_default")]
     pub answer_ms: u64,
+    /// Depth guest: most milliseconds for a boot of Linux, from the start to the end.
+    #[serde(default = "linux_ms_default")]
+    pub linux_ms: u64,
     /// Exit codes of an end that is no crash, at depth guest.
     #[serde(default)]
     pub exit: Vec<i32>,
@@ -187,6 +192,8 @@ pub enum Usage {
 pub enum Need {
     /// `/dev/kvm`, readable, writable and KVM.
     Kvm,
+    /// The firmware qboot where Debian has it.
+    Qboot,
 }
 
 /// How qtest lines travel.
@@ -251,6 +258,8 @@ pub struct Places {
     pub kernel: Option<String>,
     /// `{append}`.
     pub append: String,
+    /// `{initrd}`, when there is one.
+    pub initrd: Option<String>,
     /// `{boot-marks}`.
     pub boot_marks: String,
     /// `{disk}` of each device of the set-up that has one.
@@ -389,6 +398,9 @@ impl Description {
             if !places.append.is_empty() {
                 words.extend(part(&arguments.append, false, "a kernel command line")?);
             }
+            if places.initrd.is_some() {
+                words.extend(part(&arguments.initrd, false, "an initial RAM disk")?);
+            }
         }
         for (index, device) in setup.devices.iter().enumerate() {
             let device_words = self.devices.get(*device);
@@ -477,6 +489,7 @@ impl Description {
             &arguments.firmware,
             &arguments.kernel,
             &arguments.append,
+            &arguments.initrd,
             &arguments.modern,
             &arguments.legacy,
         ];
@@ -557,6 +570,9 @@ impl Launch {
     pub fn missing_need(&self) -> Option<String> {
         self.needs.iter().find_map(|need| match need {
             Need::Kvm => kvm_problem(),
+            Need::Qboot => {
+                (!Path::new(QBOOT).is_file()).then(|| format!("{QBOOT} is not there: install qemu-system-data"))
+            }
         })
     }
 }
@@ -596,6 +612,7 @@ fn fill(word: &str, setup: &Setup, layout: &Layout, places: &Places, options: &s
             "halt-bios" => places.halt_bios.clone(),
             "kernel" => places.kernel.clone().unwrap_or_default(),
             "append" => places.append.clone(),
+            "initrd" => places.initrd.clone().unwrap_or_default(),
             "boot-marks" => places.boot_marks.clone(),
             "ram-bytes" => setup.ram_bytes.to_string(),
             "ram-kib" => (setup.ram_bytes >> 10).to_string(),
@@ -639,6 +656,13 @@ fn answer_ms_default() -> u64 {
     5_000
 }
 
+fn linux_ms_default() -> u64 {
+    60_000
+}
+
+/// A firmware that starts PVH kernels and bzImages.
+const QBOOT: &str = "/usr/share/qemu/qboot.rom";
+
 /// What every KVM since Linux 2.6.22 answers to KVM_GET_API_VERSION.
 const KVM_API_VERSION: i32 = 12;
 
@@ -646,7 +670,7 @@ const KVM_API_VERSION: i32 = 12;
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// All placeholders.
-const PLACEHOLDERS: [&str; 16] = [
+const PLACEHOLDERS: [&str; 17] = [
     "setup",
     "machine-options",
     "profile",
@@ -655,6 +679,7 @@ const PLACEHOLDERS: [&str; 16] = [
     "halt-bios",
     "kernel",
     "append",
+    "initrd",
     "boot-marks",
     "ram-bytes",
     "ram-kib",

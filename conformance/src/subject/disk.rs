@@ -11,6 +11,12 @@ use crate::machine::{Broken, Stop};
 /// Bytes of a disk.
 pub const BYTES: usize = 1 << 20;
 
+/// Bytes of a sector.
+const SECTOR_BYTES: usize = 512;
+
+/// Most changed sectors that [`changes`] tells of.
+pub const CHANGES_MAX: usize = 64;
+
 /// Byte `at` of a disk as it is at power-on: no two neighbouring sectors look alike.
 pub fn byte(at: usize) -> u8 {
     (7 * at + at / 512) as u8
@@ -52,6 +58,26 @@ pub(super) fn folder_with_images(setup: &Setup) -> Result<(Option<Folder>, Vec<O
     let folder = Folder::new().map_err(start)?;
     let disks = write_images(folder.path(), setup).map_err(start)?;
     Ok((Some(folder), disks))
+}
+
+/// What a guest changed on a disk, as facts of a report: one line for each sector, [`CHANGES_MAX`] at most.
+///
+/// # Errors
+/// [`Broken::Transport`] when the image cannot be read or has another size.
+pub fn changes(path: &Path) -> Result<String, Stop> {
+    let transport = |problem: String| Broken::Transport(format!("read the disk image after the run: {problem}"));
+    let bytes = std::fs::read(path).map_err(|error| transport(error.to_string()))?;
+    if bytes.len() != BYTES {
+        return Err(transport(format!("it has {} bytes now", bytes.len())).into());
+    }
+    let image = image();
+    let sectors = bytes.chunks(SECTOR_BYTES).zip(image.chunks(SECTOR_BYTES)).enumerate();
+    let changed = sectors.filter(|(_, (now, before))| now != before).take(CHANGES_MAX);
+    let line = |(index, (now, _)): (usize, (&[u8], &[u8]))| {
+        let data: String = now.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("# host-disk: index={index} data={data}\n")
+    };
+    Ok(changed.map(line).collect())
 }
 
 /// Whether a device of a set-up has a disk.

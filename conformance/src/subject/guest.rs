@@ -9,6 +9,7 @@ use super::console::Console;
 use super::description::{Description, Dump, Launch, Places};
 use super::disk;
 use super::kernel;
+use super::linux::{self, Form, Linux};
 use super::peer::Peers;
 use super::process::printable;
 use super::remains::Folder;
@@ -22,6 +23,7 @@ pub struct GuestAdapter {
     launch: Launch,
     caps: Caps,
     images: PathBuf,
+    kernel: Option<PathBuf>,
     logs: Mutex<HashMap<Key, Slot>>,
 }
 
@@ -32,17 +34,24 @@ type Key = (String, Setup, &'static str);
 type Slot = Arc<OnceLock<Result<Resident, BootFailure>>>;
 
 impl GuestAdapter {
-    /// An adapter for one way of starting a described subject with images out of a folder.
+    /// An adapter for one way of starting a described subject with images out of a folder, and a kernel of the user's
+    /// in place of the Linux there.
     ///
     /// # Errors
     /// A capability that does not exist.
-    pub fn new(description: Arc<Description>, launch: Launch, images: PathBuf) -> Result<GuestAdapter, String> {
+    pub fn new(
+        description: Arc<Description>,
+        launch: Launch,
+        images: PathBuf,
+        kernel: Option<PathBuf>,
+    ) -> Result<GuestAdapter, String> {
         let caps = launch.caps()?;
         Ok(GuestAdapter {
             description,
             launch,
             caps,
             images,
+            kernel,
             logs: Mutex::default(),
         })
     }
@@ -74,19 +83,64 @@ impl GuestAdapter {
             ..Facts::default()
         };
         let words = self.description.command_line(&self.launch, setup, layout, &places)?;
-        let log = self.collect(&words)?;
+        let log = self.collect(
+            &words,
+            Limits {
+                silence_ms: self.launch.start_ms,
+                all_ms: self.launch.answer_ms,
+            },
+        )?;
         Ok(Resident {
             log: Arc::from(log),
             facts,
         })
     }
 
+    fn boot_linux(&self, image: &str, form: Form, setup: &Setup, layout: &Layout) -> Result<Resident, BootFailure> {
+        if self.launch.needs_kvm()
+            && let Some(reason) = linux::kvm_refusal()
+        {
+            return Err(Stop::Unavailable(reason).into());
+        }
+        let linux = Linux::find(&self.images, image, form, self.kernel.as_deref())?;
+        let append = linux::command_line(setup, layout);
+        let (folder, disks) = disk::folder_with_images(setup)?;
+        let peers = Peers::start(folder.as_ref().map(Folder::path), setup)?;
+        let places = Places {
+            kernel: Some(linux.kernel.display().to_string()),
+            initrd: Some(linux.initramfs.display().to_string()),
+            append: append.clone(),
+            disks: disks.clone(),
+            peers: peers.paths(),
+            ..Places::default()
+        };
+        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
+        // It is told to be quiet until its first program speaks.
+        let limits = Limits {
+            silence_ms: self.launch.linux_ms,
+            all_ms: self.launch.linux_ms,
+        };
+        let mut log = self.collect(&words, limits)?;
+        for path in disks.into_iter().flatten() {
+            log.push_str(&disk::changes(Path::new(&path))?);
+        }
+        Ok(Resident {
+            log: Arc::from(log),
+            facts: Facts {
+                append: Some(append),
+                kvm: self.launch.needs_kvm(),
+                own_kernel: self.kernel.is_some(),
+                ..Facts::default()
+            },
+        })
+    }
+
     /// Starts the subject and keeps what it prints, each line with the time at which it began.
-    fn collect(&self, words: &[String]) -> Result<String, BootFailure> {
+    fn collect(&self, words: &[String], limits: Limits) -> Result<String, BootFailure> {
         let begin = Instant::now();
         let (mut process, mut console) = Console::spawn(words, Duration::from_millis(self.launch.start_ms))?;
         let mut log = Log::new(begin);
-        if let Err(broken) = self.listen(&mut console, &mut log) {
+        if let Err(broken) = self.listen(&mut console, &mut log, limits) {
             if self.launch.dump == Dump::Sigquit {
                 process.dump();
             }
@@ -111,20 +165,20 @@ impl GuestAdapter {
     }
 
     /// Keeps what comes until the console is closed.
-    fn listen(&self, console: &mut Console, log: &mut Log) -> Result<(), Broken> {
-        let deadline = log.begin + Duration::from_millis(self.launch.answer_ms);
-        let silence = log.begin + Duration::from_millis(self.launch.start_ms);
+    fn listen(&self, console: &mut Console, log: &mut Log, limits: Limits) -> Result<(), Broken> {
+        let deadline = log.begin + Duration::from_millis(limits.all_ms);
+        let silence = log.begin + Duration::from_millis(limits.silence_ms);
         let mut buffer = [0; 4096];
         let mut received = 0;
         loop {
             let until = if received == 0 { silence.min(deadline) } else { deadline };
             match console.receive_until(&mut buffer, until) {
                 Ok(0) if received == 0 => {
-                    let limit = self.launch.start_ms.min(self.launch.answer_ms);
+                    let limit = limits.silence_ms.min(limits.all_ms);
                     return Err(Broken::Start(format!("the image printed nothing within {limit} ms")));
                 }
                 Ok(0) => {
-                    let (limit, shown) = (self.launch.answer_ms, log.tail());
+                    let (limit, shown) = (limits.all_ms, log.tail());
                     let text = format!("the image did not end within {limit} ms; it printed: {shown}");
                     return Err(Broken::Timeout(text));
                 }
@@ -146,6 +200,15 @@ impl GuestAdapter {
     }
 }
 
+/// How long an image may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Until it says something.
+    silence_ms: u64,
+    /// Until its end.
+    all_ms: u64,
+}
+
 impl Adapter for GuestAdapter {
     fn depth(&self) -> Depth {
         Depth::Guest
@@ -165,7 +228,10 @@ impl Adapter for GuestAdapter {
             let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(logs.entry(key).or_default())
         };
-        let boot = || self.boot_resident(&self.images.join(image), setup, layout);
+        let boot = || match Form::of_image(image) {
+            Some(form) => self.boot_linux(image, form, setup, layout),
+            None => self.boot_resident(&self.images.join(image), setup, layout),
+        };
         slot.get_or_init(boot).clone()
     }
 }

@@ -10,6 +10,7 @@ pub mod disturbed;
 pub mod guest;
 pub mod in_process;
 pub mod kernel;
+pub mod linux;
 pub mod mutant;
 pub mod null;
 pub mod peer;
@@ -85,6 +86,8 @@ pub struct Wanted {
     pub way: Option<String>,
     /// Folder with the guest images.
     pub images: Option<PathBuf>,
+    /// A kernel in place of the Linux in that folder.
+    pub kernel: Option<PathBuf>,
 }
 
 impl Subject {
@@ -276,7 +279,8 @@ impl Subject {
                     Ok(image) => {
                         let folder = image.parent().unwrap_or_else(|| Path::new(".")).to_owned();
                         let description = Arc::clone(&self.description);
-                        let adapter = guest::GuestAdapter::new(description, launch.clone(), folder)?;
+                        let adapter =
+                            guest::GuestAdapter::new(description, launch.clone(), folder, wanted.kernel.clone())?;
                         Ok(Box::new(adapter))
                     }
                     Err(problem) => Err(problem),
