@@ -284,7 +284,7 @@ impl fmt::Display for Answer {
 }
 
 /// Checks writes of devices to the [`WATCHED`] RAM against the target's guard.
-struct Guarded {
+pub(crate) struct Guarded {
     guard: Guard,
     /// What the current action allows.
     allowed: Option<Vec<Range<u64>>>,
@@ -294,7 +294,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(guard: Guard) -> Guarded {
+    pub(crate) fn new(guard: Guard) -> Guarded {
         let ram = vec![0; (WATCHED.end - WATCHED.start) as usize];
         Guarded {
             guard,
@@ -406,7 +406,7 @@ fn levels(machine: &Machine) -> [bool; GSI_COUNT as usize] {
 }
 
 /// Whether the costly checks are made for an input: a property of its bytes, so that a replay makes them too.
-fn is_deep(input: &[u8]) -> bool {
+pub(crate) fn is_deep(input: &[u8]) -> bool {
     let mut digest = Digest(FNV_OFFSET);
     digest.bytes(input);
     (digest.0 >> 32).is_multiple_of(DEEP_EVERY)
@@ -504,7 +504,7 @@ impl Fields {
     }
 }
 
-fn theirs(width: Width) -> vmm::units::Width {
+pub(crate) fn theirs(width: Width) -> vmm::units::Width {
     match width {
         Width::Byte => vmm::units::Width::Byte,
         Width::Word => vmm::units::Width::Word,

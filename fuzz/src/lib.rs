@@ -14,17 +14,22 @@ pub mod differential;
 pub mod execution;
 pub mod guest;
 pub mod parser;
+pub mod planted;
 pub mod program;
 pub mod reduce;
 pub mod seeds;
 pub mod target;
 pub mod targets;
 
-/// Runs one input and panics on a finding, so that libFuzzer keeps the input.
+/// Runs one input and panics on a finding, so that libFuzzer keeps the input. With [`planted::VARIABLE`] set, the
+/// machine has that bug.
 ///
 /// # Panics
 /// With the finding and the program as text.
 pub fn check_or_panic(target: &target::Target, input: &[u8]) {
+    if let Some(mutant) = planted::asked_for() {
+        return planted::check_or_panic(target, mutant, input);
+    }
     if let Err(finding) = execution::check(target, input) {
         let program = codec::decode(target, input);
         panic!("finding: {finding}\n{}", program.text(target));

@@ -1,5 +1,8 @@
 //! `fuzzer`: what a campaign needs around libFuzzer, without libFuzzer: seeds, canaries, replays.
 
+mod planted_verbs;
+mod summary;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -23,8 +26,9 @@ use fuzz::seeds;
 use fuzz::target::Target;
 use fuzz::targets;
 use indicatif::ProgressBar;
-use serde::Serialize;
 use vmm::machine::Machine;
+
+use crate::summary::Report;
 
 /// Fuzz targets: seeds, canaries and replays.
 #[derive(Parser)]
@@ -58,9 +62,17 @@ enum Verb {
         /// Also writes what was counted as JSON.
         #[arg(long)]
         report: Option<PathBuf>,
+        /// What watched memory meanwhile, for the report.
+        #[arg(long, default_value = "none")]
+        sanitizer: String,
         /// A number for the report, measured by the campaign: `executions_per_second=12345`.
         #[arg(long = "measured", value_parser = measured)]
         measured: Vec<(String, u64)>,
+    },
+    /// Writes what the reports of campaigns in a folder say as one table, `summary.md`, and prints it.
+    Summary {
+        /// The folder.
+        folder: PathBuf,
     },
     /// Measures how many random inputs a target runs in a second, without an engine.
     Bench {
@@ -101,6 +113,9 @@ enum Verb {
         /// The input: bytes, or a program as text in a file `*.txt`.
         file: PathBuf,
     },
+    /// Planted bugs: their campaigns' seeds, and what showed them.
+    #[command(subcommand)]
+    Planted(planted_verbs::Verb),
 }
 
 #[derive(Args)]
@@ -153,11 +168,16 @@ fn run(verb: &Verb) -> Result<bool, String> {
             target,
             folder,
             report,
+            sanitizer,
             measured,
-        } => match parser::by_name(target) {
-            Some(parser) => parser_canaries(parser, folder, report.as_deref(), measured),
-            None => canaries(find(target)?, folder, report.as_deref(), measured),
-        },
+        } => {
+            let counted = match parser::by_name(target) {
+                Some(parser) => parser_canaries(parser, folder)?,
+                None => canaries(find(target)?, folder)?,
+            };
+            conclude(target, &counted, report.as_deref(), sanitizer, measured)
+        }
+        Verb::Summary { folder } => print(&summary::write(folder)?),
         Verb::Bench {
             target,
             accesses,
@@ -193,6 +213,7 @@ fn run(verb: &Verb) -> Result<bool, String> {
             print(&read(target, file)?.text(target))
         }
         Verb::Guest(arguments) => run_guests(arguments),
+        Verb::Planted(verb) => print(&planted_verbs::run(verb)?),
         Verb::Min { target, file } => {
             let target = find(target)?;
             shorten(target, &read(target, file)?)
@@ -233,18 +254,7 @@ fn write_files(target: &str, all: &[(String, Vec<u8>)], folder: &Path) -> Result
     print(&format!("{} seeds of {}\n", all.len(), target))
 }
 
-/// The report of a campaign; its fields are stable.
-#[derive(Serialize)]
-struct Report<'a> {
-    target: &'a str,
-    measured: BTreeMap<&'a str, u64>,
-    programs: u64,
-    canaries: &'a BTreeMap<&'static str, u64>,
-    missed: Vec<&'static str>,
-    findings: Vec<String>,
-}
-
-fn canaries(target: &Target, folder: &Path, report: Option<&Path>, measured: &[(String, u64)]) -> Result<bool, String> {
+fn canaries(target: &Target, folder: &Path) -> Result<Counted, String> {
     let mut tally = Tally::new(target);
     let mut findings = Vec::new();
     for path in inputs(folder)? {
@@ -252,31 +262,24 @@ fn canaries(target: &Target, folder: &Path, report: Option<&Path>, measured: &[(
             findings.push(format!("{}: {finding}", path.display()));
         }
     }
-    let counted = Counted {
+    Ok(Counted {
         programs: tally.programs,
-        reached: &tally.reached,
+        reached: tally.reached,
         findings,
-    };
-    conclude(target.name, &counted, report, measured)
+    })
 }
 
-fn parser_canaries(
-    parser: &parser::Parser,
-    folder: &Path,
-    report: Option<&Path>,
-    measured: &[(String, u64)],
-) -> Result<bool, String> {
+fn parser_canaries(parser: &parser::Parser, folder: &Path) -> Result<Counted, String> {
     let mut inputs_read = Vec::new();
     for path in inputs(folder)? {
         inputs_read.push(fs::read(&path).map_err(|error| format!("read {}: {error}", path.display()))?);
     }
     let reached = parser::tally(parser, inputs_read.iter().map(Vec::as_slice));
-    let counted = Counted {
+    Ok(Counted {
         programs: inputs_read.len() as u64,
-        reached: &reached,
+        reached,
         findings: Vec::new(),
-    };
-    conclude(parser.name, &counted, report, measured)
+    })
 }
 
 /// The files of a corpus, sorted.
@@ -292,32 +295,38 @@ fn inputs(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// What a corpus reaches.
-struct Counted<'a> {
+struct Counted {
     programs: u64,
-    reached: &'a BTreeMap<&'static str, u64>,
+    reached: BTreeMap<&'static str, u64>,
     findings: Vec<String>,
 }
 
 fn conclude(
     target: &str,
-    counted: &Counted<'_>,
+    counted: &Counted,
     report: Option<&Path>,
+    sanitizer: &str,
     measured: &[(String, u64)],
 ) -> Result<bool, String> {
     let missing = counted.reached.iter().filter(|(_, count)| **count == 0);
     let missed: Vec<&'static str> = missing.map(|(name, _)| *name).collect();
     let mut text = format!("{target}: {} inputs reach\n", counted.programs);
-    for (name, count) in counted.reached {
+    for (name, count) in &counted.reached {
         text.push_str(&format!("  {name:<22} {count}\n"));
     }
     print(&text)?;
     if let Some(path) = report {
         let report = Report {
-            target,
-            measured: measured.iter().map(|(name, number)| (name.as_str(), *number)).collect(),
+            target: target.to_owned(),
+            sanitizer: sanitizer.to_owned(),
+            measured: measured.iter().cloned().collect(),
             programs: counted.programs,
-            canaries: counted.reached,
-            missed: missed.clone(),
+            canaries: counted
+                .reached
+                .iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect(),
+            missed: missed.iter().map(|name| (*name).to_owned()).collect(),
             findings: counted.findings.clone(),
         };
         let json = serde_json::to_string_pretty(&report).map_err(|error| format!("write the report: {error}"))?;

@@ -41,13 +41,14 @@ fn verify(arguments: &[&str]) -> Result<()> {
     })
 }
 
-/// Guest programs where KVM is, and ten seconds for each target where cargo-fuzz is installed; where it is not, the
-/// tests have replayed the corpus.
+/// Guest programs where KVM is, ten seconds for each target where cargo-fuzz is installed, and a few planted bugs that
+/// a campaign must find; where cargo-fuzz is not, the tests have replayed the corpus.
 fn fuzz_smoke() -> Result<()> {
     fuzz::guest(&["--runs", "160"])?;
     if shell::first_line("cargo", &["fuzz", "--version"]).is_none() {
         eprintln!("skipped: cargo-fuzz is not installed (`cargo xtask setup --install` gets it)");
         return Ok(());
     }
-    fuzz::smoke()
+    fuzz::smoke()?;
+    fuzz::smoke_planted()
 }

@@ -1,6 +1,8 @@
 //! `cargo xtask fuzz`: campaigns and replays. Targets, seeds and canaries live in `fuzz/`; this starts them.
 
 mod campaign;
+mod engine;
+mod planted;
 
 use std::fs::File;
 use std::io::Write;
@@ -11,6 +13,8 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 pub(crate) use self::campaign::smoke;
+pub(crate) use self::engine::nightly;
+pub(crate) use self::planted::smoke as smoke_planted;
 use crate::{guest_images, shell};
 
 #[derive(Subcommand)]
@@ -21,15 +25,8 @@ pub(crate) enum Verb {
     Run {
         /// The target, as `list` names it, or `all`.
         target: String,
-        /// How long, in seconds, each.
-        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-        time: u64,
-        /// Seed of libFuzzer's random choices; printed when not given.
-        #[arg(long)]
-        seed: Option<u32>,
-        /// Goes on from the corpus of the last campaign instead of the seeds alone.
-        #[arg(long)]
-        resume: bool,
+        #[command(flatten)]
+        options: campaign::Options,
     },
     /// Runs one input, and prints it as a program with the reference's answers.
     Replay {
@@ -68,6 +65,8 @@ pub(crate) enum Verb {
         #[arg(allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Runs a campaign for each planted bug of the suite, and lists which ones fuzzing alone finds.
+    Planted(planted::Options),
     /// Keeps an input as a seed: a program in `fuzz/seeds/TARGET/NAME.txt`, for the tests and every later campaign.
     Promote {
         /// The target.
@@ -82,18 +81,8 @@ pub(crate) enum Verb {
 pub(crate) fn run(verb: &Verb) -> Result<()> {
     match verb {
         Verb::List => fuzzer(&["list"]),
-        Verb::Run {
-            target,
-            time,
-            seed,
-            resume,
-        } if target == "all" => campaign::all(*time, *seed, *resume),
-        Verb::Run {
-            target,
-            time,
-            seed,
-            resume,
-        } => campaign::one(target, *time, *seed, *resume),
+        Verb::Run { target, options } => campaign::run(target, options),
+        Verb::Planted(options) => planted::run(options),
         Verb::Replay { target, file, subject } => {
             let mut arguments = vec!["replay".to_owned(), target.clone(), absolute(file)?];
             arguments.extend(subject.iter().map(|subject| format!("--subject={subject}")));

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::lab::stock_kernel::StockKernel;
-use crate::{guest_images, shell};
+use crate::{fuzz, guest_images, shell};
 
 /// One optional tool.
 struct Tool {
@@ -29,7 +29,7 @@ enum From {
     Hand(&'static str),
 }
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 10] = [
     Tool {
         name: "C++ compiler",
         unlocks: "building libFuzzer for `cargo xtask fuzz run`",
@@ -90,6 +90,12 @@ const TOOLS: [Tool; 9] = [
         unlocks: "`cargo xtask fuzz run`",
         find: || shell::first_line("cargo", &["fuzz", "--version"]),
         from: From::Cargo("cargo-fuzz"),
+    },
+    Tool {
+        name: "nightly Rust",
+        unlocks: "`cargo xtask fuzz run --sanitizer address`",
+        find: fuzz::nightly,
+        from: From::Hand("`rustup toolchain install nightly`"),
     },
     Tool {
         name: "chromium",

@@ -894,6 +894,12 @@ impl Mutant {
         MUTANTS.iter().find(|mutant| mutant.name == name)
     }
 
+    /// The bug around a machine that is powered on already. A bug in how a machine is set up shows nothing there.
+    pub fn around(&self, inner: Box<dyn Machine>, layout: &Layout) -> Box<dyn Machine> {
+        let bug = (self.make)(layout);
+        Box::new(Mutated { inner, bug })
+    }
+
     /// The bug of a real machine that this one repeats; `None` for one that was made up.
     pub fn origin(&self) -> Option<&'static str> {
         let origin = ORIGINS.iter().find(|(name, _)| *name == self.name);
