@@ -17,7 +17,12 @@ use crate::virtio::mmio::VirtioMmio;
 pub struct Machine {
     // Configuration, fixed at construction.
     map: AddressMap<Slot>,
+    /// Devices that are there.
     slots: Vec<Slot>,
+    /// Those of them that may have a deadline.
+    timed: Vec<Slot>,
+    /// Those of them that lines lead to.
+    sinks: Vec<Slot>,
     // State, all of it.
     board: Board,
     memory: Memory,
@@ -35,13 +40,18 @@ impl Machine {
     /// [`BuildError`] as [`Board::new`].
     pub fn new(config: &Config) -> Result<Machine, BuildError> {
         let (board, map, memory) = Board::new(config)?;
-        // Every tick asks all of them, so absent devices are left out.
         let mut slots = board.slots();
         slots.retain(|&slot| board.device(slot).is_some());
+        // Every tick asks these, and every change of a line those: a list of all devices would cost more than they do.
+        let timed = slots.iter().copied().filter(|&slot| board.keeps_time(slot)).collect();
+        let has_inputs = |&slot: &Slot| board.device(slot).is_some_and(|device| !device.inputs().is_empty());
+        let sinks = slots.iter().copied().filter(has_inputs).collect();
         let lines = Lines::default();
         let mut machine = Machine {
             map,
             slots,
+            timed,
+            sinks,
             board,
             memory,
             lines,
@@ -105,7 +115,7 @@ impl Machine {
 
     /// The earliest instant at which a device has something to do.
     pub fn deadline(&self) -> Option<Nanos> {
-        let devices = self.slots.iter().filter_map(|&slot| self.board.device(slot));
+        let devices = self.timed.iter().filter_map(|&slot| self.board.device(slot));
         devices.filter_map(Device::deadline).min()
     }
 
@@ -271,6 +281,10 @@ impl Machine {
 
     fn with_device<R>(&mut self, slot: Slot, f: impl FnOnce(&mut dyn Device, &mut Ctx<'_>) -> R) -> Option<R> {
         let result = self.with_board(|board, ctx| board.device_mut(slot).map(|device| f(device, ctx)));
+        debug_assert!(
+            self.timed.contains(&slot) || self.board.device(slot).is_none_or(|device| device.deadline().is_none()),
+            "{slot} has a deadline that nobody asks for"
+        );
         if slot == Slot::Serial && !self.typed.is_empty() {
             self.feed_serial();
         }
@@ -286,7 +300,7 @@ impl Machine {
 
     fn next_deadline(&self) -> Option<(Nanos, Slot)> {
         let due = |&slot: &Slot| Some((self.board.device(slot)?.deadline()?, slot));
-        self.slots.iter().filter_map(due).min()
+        self.timed.iter().filter_map(due).min()
     }
 
     /// Hands queued line changes to the interrupt controllers until the lines are quiet.
@@ -312,7 +326,7 @@ impl Machine {
     }
 
     fn deliver(&mut self, change: LineChange) {
-        for &slot in &self.slots {
+        for &slot in &self.sinks {
             let Some(device) = self.board.device_mut(slot) else {
                 continue;
             };

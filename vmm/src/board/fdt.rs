@@ -5,6 +5,8 @@
 //! Deviations: none known. QEMU's blob differs in a byte of padding behind the RTC's `compatible`, which belongs to no
 //! property and holds whatever was there before.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::transports::Place;
 
 /// What the tree tells.
@@ -18,8 +20,20 @@ pub struct Devices {
     pub occupied: Vec<Place>,
 }
 
-/// The blob, padded to [`BLOB_BYTES`].
-pub fn blob(devices: &Devices) -> Vec<u8> {
+/// The blob, padded to [`BLOB_BYTES`]. The last one is kept: whoever powers machines on many times a second asks for
+/// the same again, and a mebibyte takes longer to fill than all the rest of a machine.
+pub fn blob(devices: &Devices) -> Arc<[u8]> {
+    static LAST: Mutex<Option<(Devices, Arc<[u8]>)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, blob)) = last.as_ref().filter(|(known, _)| known == devices) {
+        return Arc::clone(blob);
+    }
+    let blob: Arc<[u8]> = build(devices).into();
+    *last = Some((devices.clone(), Arc::clone(&blob)));
+    blob
+}
+
+fn build(devices: &Devices) -> Vec<u8> {
     let mut tree = Tree::default();
     // Children are written last to first; the string table keeps the order in which properties came up.
     let mut root = tree.node("");

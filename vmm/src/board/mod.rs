@@ -261,6 +261,20 @@ impl Board {
         }
     }
 
+    /// Whether the device in a slot may ever have a deadline.
+    pub fn keeps_time(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::Pit | Slot::Rtc | Slot::Serial | Slot::Ioapic => true,
+            // Nothing is due where no back end is.
+            Slot::VirtioMmio(index) => {
+                let transport = self.transports.get(usize::from(index));
+                transport.is_some_and(|transport| transport.backend().is_some())
+            }
+            Slot::Pic | Slot::I8042 | Slot::FwCfg => false,
+            Slot::DebugExit | Slot::DebugConsole | Slot::BootMark => false,
+        }
+    }
+
     /// The device in a slot.
     pub fn device(&self, slot: Slot) -> Option<&dyn Device> {
         match slot {
