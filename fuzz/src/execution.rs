@@ -6,6 +6,7 @@
 //! but what the clock keeps; and DMA writes nothing but what the guest's own descriptors allow. A program that takes
 //! too long is libFuzzer's to find (`-timeout`).
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
@@ -295,14 +296,29 @@ pub(crate) struct Guarded {
 
 impl Guarded {
     pub(crate) fn new(guard: Guard) -> Guarded {
-        let ram = vec![0; (WATCHED.end - WATCHED.start) as usize];
+        let [before, after] = SPARE.take().unwrap_or_else(|| {
+            let ram = vec![0; (WATCHED.end - WATCHED.start) as usize];
+            [ram.clone(), ram]
+        });
         Guarded {
             guard,
             allowed: None,
-            before: ram.clone(),
-            after: ram,
+            before,
+            after,
         }
     }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let spare = [&mut self.before, &mut self.after].map(std::mem::take);
+        SPARE.set(Some(spare));
+    }
+}
+
+thread_local! {
+    /// Copies of watched RAM for the next guard: fresh pages would cost more than all that it compares.
+    static SPARE: Cell<Option<[Vec<u8>; 2]>> = const { Cell::new(None) };
 }
 
 impl Observer for Guarded {

@@ -45,20 +45,21 @@ pub(crate) fn write(folder: &Path) -> Result<String, String> {
 
 fn table(reports: &[Report]) -> String {
     let mut text = "\
-| target | sanitizer | seconds | executions | a second | edges | features | inputs kept | canaries | missed |
-|---|---|---|---|---|---|---|---|---|---|
+| target | sanitizer | seconds | executions | a second | a core's second | edges | features | kept | canaries | missed |
+|---|---|---|---|---|---|---|---|---|---|---|
 "
     .to_owned();
     for report in reports {
         let number = |name| report.measured.get(name).copied().unwrap_or_default();
         let (canaries, missed) = (report.canaries.len(), report.missed.len());
         text.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} of {canaries} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} of {canaries} | {} |\n",
             report.target,
             report.sanitizer,
             number("seconds"),
             number("executions"),
             number("executions_per_second"),
+            number("executions_per_processor_second"),
             number("edges"),
             number("features"),
             report.programs,

@@ -1,6 +1,6 @@
 //! Every seed and a fixed set of random inputs through every target, without libFuzzer.
 
-use fuzz::canary::{self, Tally};
+use fuzz::canary::Tally;
 use fuzz::execution;
 use fuzz::parser;
 use fuzz::program::Program;
@@ -44,15 +44,6 @@ fn seeds_in_the_tree_reach_every_canary(#[case] target: &Target) {
         tally.add(target, &seed.program).expect("no finding");
     }
     assert_eq!(tally.missed(), Vec::<&str>::new());
-}
-
-/// A canary counts a disk of either version; this seed is for one of version 1.
-#[test]
-fn seed_of_the_legacy_disk_gets_a_request_completed() {
-    let seeds = seeds::written(&VIRTQUEUE).expect("the tree's seeds are programs");
-    let seed = seeds.iter().find(|seed| seed.name.contains("blk-legacy-read"));
-    let reached = canary::reached(&VIRTQUEUE, &seed.expect("the seed is in the tree").program);
-    assert!(reached.contains_key("blk-used"), "{reached:?}");
 }
 
 #[rstest]

@@ -1,7 +1,10 @@
 //! `cargo xtask fuzz`: campaigns and replays. Targets, seeds and canaries live in `fuzz/`; this starts them.
 
 mod campaign;
+mod cover;
 mod engine;
+mod engines;
+mod merge;
 mod planted;
 
 use std::fs::File;
@@ -13,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 pub(crate) use self::campaign::smoke;
+pub(crate) use self::cover::{TOOLS_FROM, Tools};
 pub(crate) use self::engine::nightly;
 pub(crate) use self::planted::smoke as smoke_planted;
 use crate::{guest_images, shell};
@@ -65,6 +69,24 @@ pub(crate) enum Verb {
         #[arg(allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Shows as HTML which lines of the machine a target's seeds and its last campaign's corpus reach.
+    Cover {
+        /// The target.
+        target: String,
+    },
+    /// Merges folders of inputs, from other machines too, into a target's corpus, which `run --resume` goes on from.
+    Merge {
+        /// The target.
+        target: String,
+        /// Folders of inputs.
+        folders: Vec<PathBuf>,
+    },
+    /// Builds all targets as OSS-Fuzz and ClusterFuzzLite do, in a plain environment, and tries each binary.
+    Engines {
+        /// With AddressSanitizer and a nightly, as those engines do; without it, on stable.
+        #[arg(long)]
+        address: bool,
+    },
     /// Runs a campaign for each planted bug of the suite, and lists which ones fuzzing alone finds.
     Planted(planted::Options),
     /// Keeps an input as a seed: a program in `fuzz/seeds/TARGET/NAME.txt`, for the tests and every later campaign.
@@ -82,6 +104,10 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
     match verb {
         Verb::List => fuzzer(&["list"]),
         Verb::Run { target, options } => campaign::run(target, options),
+        Verb::Cover { target } => cover::run(target),
+        Verb::Merge { target, folders } => merge::run(target, folders),
+        Verb::Engines { address: true } => engines::check(engine::Sanitizer::Address),
+        Verb::Engines { address: false } => engines::check(engine::Sanitizer::None),
         Verb::Planted(options) => planted::run(options),
         Verb::Replay { target, file, subject } => {
             let mut arguments = vec!["replay".to_owned(), target.clone(), absolute(file)?];

@@ -29,7 +29,7 @@ enum From {
     Hand(&'static str),
 }
 
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 12] = [
     Tool {
         name: "C++ compiler",
         unlocks: "building libFuzzer for `cargo xtask fuzz run`",
@@ -90,6 +90,18 @@ const TOOLS: [Tool; 10] = [
         unlocks: "`cargo xtask fuzz run`",
         find: || shell::first_line("cargo", &["fuzz", "--version"]),
         from: From::Cargo("cargo-fuzz"),
+    },
+    Tool {
+        name: "zip",
+        unlocks: "`cargo xtask fuzz engines`",
+        find: || shell::first_line("zip", &["-v"]).and_then(|_| shell::first_line("unzip", &["-v"])),
+        from: From::Apt(&["zip", "unzip"]),
+    },
+    Tool {
+        name: "llvm-cov",
+        unlocks: "`cargo xtask fuzz cover`",
+        find: fuzz::Tools::describe,
+        from: From::Hand(fuzz::TOOLS_FROM),
     },
     Tool {
         name: "nightly Rust",

@@ -55,7 +55,12 @@ pub static FW_CFG: Target = Target {
             unit_bytes: 16,
             count: 0x100,
         },
-        SCRATCH,
+        // Where the cases have descriptors and buffers. Each page that is touched costs, so no more of them.
+        Window {
+            base: SCRATCH.base,
+            unit_bytes: 16,
+            count: 0x1000,
+        },
         Window {
             base: SCRATCH.base,
             unit_bytes: 1,

@@ -110,6 +110,7 @@ fn one(target: &str, options: &Options, sanitizer: Sanitizer) -> Result<()> {
         folders: vec![&folders.corpus, &folders.seeds],
         artifacts: &shell::root().join("fuzz/artifacts").join(target),
         log: &folders.log,
+        dictionary: engine::dictionary(target),
         length_max: engine::input_length_max(&folders.seeds)?,
         time_seconds: options.time,
         runs: options.runs,
@@ -141,13 +142,17 @@ fn count_canaries(target: &str, outcome: &Outcome, sanitizer: Sanitizer, folders
             .map_or(0, |(_, number)| *number)
     };
     println!(
-        "{target}: {} executions a second, {} edges, {} features, {} inputs kept, seed {}, sanitizer {}",
+        "{target}: {} executions a second ({} a core's second), {} edges, {} features, {} inputs kept, seed {}, {}",
         number("executions_per_second"),
+        number("executions_per_processor_second"),
         number("edges"),
         number("features"),
         number("inputs_added"),
         number("seed"),
-        sanitizer.name(),
+        match sanitizer {
+            Sanitizer::None => "no sanitizer",
+            Sanitizer::Address => "AddressSanitizer",
+        },
     );
     let mut arguments = vec!["canaries".to_owned(), target.to_owned()];
     arguments.push(folders.corpus.to_string_lossy().into_owned());

@@ -77,6 +77,8 @@ pub(super) struct Engine<'a> {
     pub artifacts: &'a Path,
     /// Everything that was printed.
     pub log: &'a Path,
+    /// Words that inputs are made of.
+    pub dictionary: Option<PathBuf>,
     /// Longest input.
     pub length_max: u64,
     /// Ends the run after so many seconds.
@@ -119,8 +121,9 @@ impl Engine<'_> {
         if show {
             eprint!("\r\x1b[K");
         }
-        outcome.success = child.wait().context("wait for libFuzzer")?.success();
         outcome.seconds = begin.elapsed().as_secs_f64();
+        outcome.processor_seconds = processor_seconds(child.id());
+        outcome.success = child.wait().context("wait for libFuzzer")?.success();
         Ok(outcome)
     }
 
@@ -133,6 +136,7 @@ impl Engine<'_> {
             format!("-timeout={HANG_SECONDS}"),
             "-print_final_stats=1".to_owned(),
         ]);
+        command.args(self.dictionary.iter().map(|path| format!("-dict={}", path.display())));
         command.args(self.runs.map(|runs| format!("-runs={runs}")));
         command.args((1 < self.jobs).then(|| format!("-fork={}", self.jobs)));
         command.args(self.seed.map(|seed| format!("-seed={seed}")));
@@ -153,7 +157,8 @@ pub(super) fn build(target: &str, sanitizer: Sanitizer, log: &Path) -> Result<Pa
     let folder = sanitizer.target_dir();
     let mut command = sanitizer.cargo();
     command.args(["fuzz", "build", "--features", "libfuzzer", "--target", TRIPLE]);
-    command.args(["--sanitizer", sanitizer.name(), "--target-dir"]);
+    // One unit, cargo-fuzz's default, keeps one core busy for minutes; the targets are hardly slower for it.
+    command.args(["--codegen-units", "16", "--sanitizer", sanitizer.name(), "--target-dir"]);
     command.arg(&folder).arg(target);
     let output = command
         .output()
@@ -169,6 +174,12 @@ pub(super) fn build(target: &str, sanitizer: Sanitizer, log: &Path) -> Result<Pa
     Ok(folder.join(TRIPLE).join("release").join(target))
 }
 
+/// The dictionary of a target, if it has one.
+pub(super) fn dictionary(target: &str) -> Option<PathBuf> {
+    let path = shell::root().join("fuzz/dictionaries").join(format!("{target}.dict"));
+    path.exists().then_some(path)
+}
+
 /// As long as programs may be, and as long as the longest seed: libFuzzer cuts what is longer.
 pub(super) fn input_length_max(seeds: &Path) -> Result<u64> {
     let mut longest = INPUT_LENGTH_MAX;
@@ -176,6 +187,16 @@ pub(super) fn input_length_max(seeds: &Path) -> Result<u64> {
         longest = longest.max(entry?.metadata()?.len());
     }
     Ok(longest)
+}
+
+/// Processor time of a child that ended and was not waited for: proc(5), `/proc/PID/stat`, fields 14 to 17, in ticks of
+/// 10 ms.
+fn processor_seconds(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name stands in parentheses and may hold anything.
+    let fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).take(4);
+    let ticks: u64 = fields.map(|field| field.parse().unwrap_or(0)).sum();
+    Some(ticks as f64 / 100.0)
 }
 
 /// What became of libFuzzer.
@@ -186,6 +207,8 @@ pub(super) struct Outcome {
     pub artifact: Option<PathBuf>,
     /// From start to end.
     pub seconds: f64,
+    /// What it used of processors meanwhile, where the host tells.
+    pub processor_seconds: Option<f64>,
     measured: Vec<(&'static str, u64)>,
 }
 
@@ -199,9 +222,13 @@ impl Outcome {
     pub(super) fn numbers(&self) -> Vec<(&'static str, u64)> {
         let mut numbers = self.measured.clone();
         // Processes that are forked print no statistics.
+        let executions = self.measured("executions") as f64;
         if self.measured("executions_per_second") == 0 && 0.0 < self.seconds {
-            let speed = (self.measured("executions") as f64 / self.seconds) as u64;
-            numbers.push(("executions_per_second", speed));
+            numbers.push(("executions_per_second", (executions / self.seconds) as u64));
+        }
+        // A busy machine says little about a target; its processor time does.
+        if let Some(used) = self.processor_seconds.filter(|used| 0.0 < *used) {
+            numbers.push(("executions_per_processor_second", (executions / used) as u64));
         }
         numbers.push(("seconds", self.seconds.round() as u64));
         numbers
@@ -251,7 +278,7 @@ const INPUT_LENGTH_MAX: u64 = 2048;
 const PLANTED: &str = "TOUCHSTONE_PLANTED";
 
 /// The only host there is: the machine is one of its kind.
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+pub(super) const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 #[cfg(test)]
 mod tests {
@@ -283,6 +310,7 @@ mod tests {
         let mut outcome = Outcome::default();
         outcome.read("#4000: cov: 55 ft: 66 corp: 7 exec/s 99 oom/timeout/crash: 0/0/0 time: 3s job: 4 dft_time: 0");
         outcome.seconds = 2.0;
+        outcome.processor_seconds = Some(1.0);
         assert_eq!(
             outcome.numbers()[..],
             [
@@ -290,6 +318,7 @@ mod tests {
                 ("edges", 55),
                 ("features", 66),
                 ("executions_per_second", 2000),
+                ("executions_per_processor_second", 4000),
                 ("seconds", 2)
             ]
         );

@@ -93,6 +93,7 @@ fn one(name: &str, target: &str, options: &Options, folder: &Path) -> Result<Row
         folders: vec![&corpus, &seeds],
         artifacts: folder,
         log: &log,
+        dictionary: None,
         length_max: engine::input_length_max(&seeds)?,
         time_seconds: options.time,
         runs: None,
@@ -107,9 +108,9 @@ fn one(name: &str, target: &str, options: &Options, folder: &Path) -> Result<Row
             bail!("the campaign of {name} did not run; {} tells why", log.display());
         }
         let text = format!(
-            "{start} not found | {} | {:.0} | |\n",
+            "{start} not found | {} | {} | |\n",
             executions(&outcome),
-            outcome.seconds
+            seconds(&outcome)
         );
         return Ok(Row { text, found: false });
     };
@@ -123,15 +124,23 @@ fn one(name: &str, target: &str, options: &Options, folder: &Path) -> Result<Row
         count => format!("{count} actions"),
     };
     let text = format!(
-        "{start} {oracle} | {} | {:.1} | {shown} |\n",
+        "{start} {oracle} | {} | {} | {shown} |\n",
         executions(&outcome),
-        outcome.seconds
+        seconds(&outcome)
     );
     Ok(Row { text, found: true })
 }
 
 fn executions(outcome: &Outcome) -> u64 {
     outcome.measured("executions")
+}
+
+/// Seconds of one core, and from start to end.
+fn seconds(outcome: &Outcome) -> String {
+    let used = outcome
+        .processor_seconds
+        .map_or_else(|| "?".to_owned(), |used| format!("{used:.1}"));
+    format!("{used} ({:.1})", outcome.seconds)
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -163,7 +172,7 @@ fn asked(arguments: &[&str]) -> Result<String> {
 }
 
 const HEADING: &str = "\
-| bug | target | seeds | seeds left out, as they show it | noticed by | executions | seconds | shortest program |
+| bug | target | seeds | left out | noticed by | executions | a core's seconds (the clock's) | shortest program |
 |---|---|---|---|---|---|---|---|
 ";
 
