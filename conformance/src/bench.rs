@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::case::Setup;
-use crate::layout::Layout;
 use crate::machine::{Broken, Stop};
 use crate::subject::Subject;
 use crate::subject::console::Console;
@@ -190,7 +189,7 @@ impl<'a> Contender<'a> {
     /// One start to the guest's own end.
     fn time(&mut self) -> Result<(), String> {
         let marks = self.folder.path().join("marks");
-        let words = self.words(&format!("marks={SERIAL_PORT:#x} exit={DEBUG_EXIT_PORT:#x}"))?;
+        let words = self.words(&format!("marks={SERIAL_PORT:#x}{}", self.launch.ends_by.option()))?;
         // Nobody asks anything in a timed run, but the subject wants to be connected.
         let _qmp = self.listen()?;
         let begin = Instant::now();
@@ -239,6 +238,8 @@ impl<'a> Contender<'a> {
             append: append.to_owned(),
             qmp: self.folder.path().join("qmp").display().to_string(),
             boot_marks: self.folder.path().join("marks").display().to_string(),
+            socket: self.folder.path().join(SOCKET).display().to_string(),
+            folder: self.folder.path().to_owned(),
             ..Places::default()
         };
         let layout = self
@@ -246,12 +247,9 @@ impl<'a> Contender<'a> {
             .description
             .profiles
             .first()
-            .and_then(|name| Layout::by_name(name));
+            .and_then(|name| self.subject.description.layout(name));
         let layout = layout.ok_or_else(|| self.problem("no profile"))?;
-        let words = self
-            .subject
-            .description
-            .command_line(self.launch, &SETUP, layout, &places);
+        let words = self.subject.description.prepare(self.launch, &SETUP, layout, &places);
         words.map_err(|stop| match stop {
             Stop::Unavailable(reason) => self.problem(&reason),
             other => self.problem(&format!("{other:?}")),
@@ -259,10 +257,13 @@ impl<'a> Contender<'a> {
     }
 
     fn start(&self, words: &[String]) -> Result<(Process, Console), String> {
-        Console::spawn(words, Duration::from_millis(self.launch.start_ms)).map_err(|broken| match broken {
-            Broken::Start(reason) => self.problem(&reason),
-            other => self.problem(&format!("{other:?}")),
-        })
+        let limit = Duration::from_millis(self.launch.start_ms);
+        Console::spawn(words, self.launch.serial, &self.folder.path().join(SOCKET), limit).map_err(
+            |broken| match broken {
+                Broken::Start(reason) => self.problem(&reason),
+                other => self.problem(&format!("{other:?}")),
+            },
+        )
     }
 
     /// Waits for a mark; firmware may print before it.
@@ -385,7 +386,9 @@ const FIRST_MARK: u8 = 1;
 const LAST_MARK: u8 = 3;
 
 const SERIAL_PORT: u16 = 0x3f8;
-const DEBUG_EXIT_PORT: u16 = 0xf4;
+
+/// The socket of a serial port, in a start's folder.
+const SOCKET: &str = "serial";
 
 #[cfg(test)]
 mod tests {

@@ -91,6 +91,60 @@ pub enum Feature {
     AutoCmdline,
     /// More than 32 CPUs can be had.
     ManyCpus,
+    /// A MultiProcessor table names CPUs and IOAPIC.
+    MpTable,
+    /// PCI with its configuration space: no microvm has it, other VMMs do.
+    Pci,
+    /// ACPI with its ports: no microvm of these profiles has it, other VMMs do.
+    Acpi,
+}
+
+impl Feature {
+    /// The names that subject files have for them.
+    pub const NAMED: [(&'static str, Feature); 22] = [
+        ("rtc", Feature::Rtc),
+        ("fw-cfg", Feature::FwCfg),
+        ("serial", Feature::Serial),
+        ("serial-line", Feature::SerialLine),
+        ("pic", Feature::Pic),
+        ("pit", Feature::Pit),
+        ("ioapic", Feature::Ioapic),
+        ("i8042", Feature::I8042),
+        ("firmware", Feature::Firmware),
+        ("virtio-mmio", Feature::VirtioMmio),
+        ("all-transports", Feature::AllTransports),
+        ("transport-each", Feature::TransportEach),
+        ("virtio-legacy", Feature::VirtioLegacy),
+        ("virtio-modern", Feature::VirtioModern),
+        ("max-ram-below-4g", Feature::MaxRamBelow4g),
+        ("e820-key", Feature::E820Key),
+        ("fdt", Feature::Fdt),
+        ("auto-cmdline", Feature::AutoCmdline),
+        ("many-cpus", Feature::ManyCpus),
+        ("mp-table", Feature::MpTable),
+        ("pci", Feature::Pci),
+        ("acpi", Feature::Acpi),
+    ];
+
+    /// Its name in subject files.
+    pub fn word(self) -> &'static str {
+        let named = Feature::NAMED.iter().find(|(_, feature)| *feature == self);
+        named.map_or("", |(name, _)| *name)
+    }
+
+    /// The part that it is about, without which it is nothing.
+    pub fn whole(self) -> Option<Feature> {
+        match self {
+            Feature::SerialLine => Some(Feature::Serial),
+            Feature::E820Key | Feature::Fdt => Some(Feature::FwCfg),
+            Feature::AllTransports
+            | Feature::TransportEach
+            | Feature::VirtioLegacy
+            | Feature::VirtioModern
+            | Feature::AutoCmdline => Some(Feature::VirtioMmio),
+            _ => None,
+        }
+    }
 }
 
 /// The machine a case wants. Written as `Setup { modern: true, ..Setup::DEFAULT }`.

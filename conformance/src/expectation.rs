@@ -13,11 +13,11 @@ use serde::Deserialize;
 use crate::case::Case;
 use crate::catalog;
 use crate::files;
-use crate::layout::Layout;
 use crate::machine::Depth;
 use crate::runner::{CaseResult, Plan};
 use crate::subject::Lane;
 use crate::subject::description::line_column;
+use crate::subject::profile;
 use crate::verdict::Verdict;
 
 /// All expectations of one subject.
@@ -241,9 +241,9 @@ impl RawEntry {
         let depths: Vec<Depth> = depths.iter().map(depth).collect::<Result<_, _>>()?;
         let words = self.verdict.words();
         if let Some(profile) = &self.profile
-            && Layout::by_name(profile).is_none()
+            && !profile::names().contains(&profile.as_str())
         {
-            let names = Layout::ALL.map(|layout| layout.profile).join(", ");
+            let names = profile::names().join(", ");
             return Err(format!("profile '{profile}' is none of {names}"));
         }
         let unknown = |word: &str| {

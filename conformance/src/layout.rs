@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::case::{Feature, Setup};
 
 /// The published facts of one profile.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The profile's name.
     pub profile: &'static str,
@@ -138,6 +138,7 @@ pub static MICROVM_2019: Layout = Layout {
         Feature::MaxRamBelow4g,
         Feature::E820Key,
         Feature::AutoCmdline,
+        Feature::MpTable,
         Feature::ManyCpus,
     ],
 };
@@ -167,6 +168,7 @@ pub static QEMU_7_2: Layout = Layout {
         Feature::VirtioModern,
         Feature::Fdt,
         Feature::AutoCmdline,
+        Feature::MpTable,
         Feature::ManyCpus,
     ],
 };
@@ -191,5 +193,6 @@ pub static RUST_VMM: Layout = Layout {
         Feature::TransportEach,
         Feature::VirtioModern,
         Feature::AutoCmdline,
+        Feature::MpTable,
     ],
 };

@@ -7,6 +7,7 @@ use crate::case::Setup;
 use crate::layout::Layout;
 use crate::program::Action;
 use crate::replay;
+use crate::subject::check;
 
 /// The width of one access: 1, 2, 4 or 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +128,11 @@ pub trait Adapter: Send + Sync {
     /// [`Stop::Broken`] when the subject does not start, [`Stop::Unavailable`] when this subject cannot be set up so.
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure>;
 
+    /// Tries one start of the default machine out, step by step, up to the first step that fails.
+    fn try_out(&self, layout: &Layout) -> Vec<Attempt> {
+        check::booted(self.boot(&Setup::DEFAULT, layout), self.depth())
+    }
+
     /// Boots a resident image and returns what it printed. Adapters keep the log and answer the next case from it.
     ///
     /// # Errors
@@ -145,6 +151,31 @@ pub struct BootFailure {
     pub stop: Stop,
     /// How it ended and after how long, its output and its standard error; empty when nothing was started.
     pub shown: String,
+}
+
+/// One step of trying a subject out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was tried, in one word: `started`.
+    pub step: &'static str,
+    /// What was seen.
+    pub seen: String,
+    /// What to do about it; `None` when it worked.
+    pub fix: Option<String>,
+}
+
+impl Attempt {
+    /// It worked.
+    pub fn done(step: &'static str, seen: impl Into<String>) -> Attempt {
+        let seen = seen.into();
+        Attempt { step, seen, fix: None }
+    }
+
+    /// It did not.
+    pub fn failed(step: &'static str, seen: impl Into<String>, fix: impl Into<String>) -> Attempt {
+        let (seen, fix) = (seen.into(), Some(fix.into()));
+        Attempt { step, seen, fix }
+    }
 }
 
 /// What a resident image left behind.

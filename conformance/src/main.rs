@@ -19,12 +19,12 @@ use conformance::case::Case;
 use conformance::catalog;
 use conformance::expectation::Expectations;
 use conformance::layout::Layout;
-use conformance::machine::Depth;
+use conformance::machine::{Attempt, Depth};
 use conformance::report::{Circumstances, Report, capsule, html, junit, markdown, tap, terminal};
 use conformance::runner::{self, CaseResult, Options, Plan, Progress, Selection};
 use conformance::spec;
 use conformance::subject::linux::Form;
-use conformance::subject::{Lane, Subject, Wanted, remains};
+use conformance::subject::{Lane, Subject, Wanted, check, profile, remains};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -131,8 +131,8 @@ struct SelectArguments {
     #[arg(long, value_delimiter = ',', value_parser = parse_depth)]
     depth: Vec<Depth>,
     /// Only these profiles; the default is the subject's first, and at depth bus all of them.
-    #[arg(long, value_delimiter = ',', value_parser = parse_profile)]
-    profile: Vec<&'static Layout>,
+    #[arg(long, value_delimiter = ',')]
+    profile: Vec<String>,
     /// Only the K-th of N parts of the suite; a case is always in the same.
     #[arg(long, value_name = "K/N", value_parser = parse_partition)]
     partition: Option<(usize, usize)>,
@@ -360,17 +360,23 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     if let Some(kernel) = &arguments.kernel {
         Form::of_file(kernel).map_err(|problem| End::new(End::USAGE, format!("--kernel {problem}")))?;
     }
-    let wanted = Wanted {
+    let mut wanted = Wanted {
         depths: arguments.select.depth.clone(),
-        profiles: arguments.select.profile.clone(),
+        profiles: Vec::new(),
         way: arguments.accel.clone(),
         images,
         kernel: arguments.kernel.clone(),
     };
+    let found = arguments.subject.iter().map(|name| Subject::find(name));
+    let found: Vec<Subject> = found
+        .collect::<Result<_, _>>()
+        .map_err(|error| End::new(End::USAGE, error.to_string()))?;
+    for name in &arguments.select.profile {
+        wanted.profiles.push(profile_of(name, &found)?);
+    }
     let mut subjects = Vec::new();
     let mut lanes = Vec::new();
-    for name in &arguments.subject {
-        let subject = Subject::find(name).map_err(|error| End::new(End::USAGE, error.to_string()))?;
+    for subject in found {
         let taken = |(other, _): &(Subject, _)| other.description.name == subject.description.name;
         if subjects.iter().any(taken) {
             let name = &subject.description.name;
@@ -519,22 +525,39 @@ fn check_subject(name: &str, folder: Option<&Path>) -> Result<(), End> {
         .lanes(&wanted)
         .map_err(|problem| End::new(End::USAGE, problem))?;
     out(&format!("{}: {}", subject.description.name, subject.description.title));
-    if let Some(version) = subject.version() {
-        out(&format!("  version: {version}"));
+    check::subject(&subject)
+        .iter()
+        .for_each(|attempt| show_attempt("  ", attempt));
+    let mut good = 0;
+    let mut bad = 0;
+    for check in lanes.iter().flat_map(check::lane) {
+        out(&format!("  {}", check.title));
+        if let Some(reason) = &check.unavailable {
+            out(&format!("    not tried: {reason}"));
+        } else if check.is_good() {
+            good += 1;
+        } else {
+            bad += 1;
+        }
+        check.attempts.iter().for_each(|attempt| show_attempt("    ", attempt));
     }
-    let mut started = false;
-    for check in lanes.iter().flat_map(conformance::subject::check::lane) {
-        started |= check.problem.is_none();
-        out(&format!(
-            "  {}: {}",
-            check.title,
-            check.problem.as_deref().unwrap_or("started, spoke, answered")
-        ));
+    match (good, bad) {
+        (0, _) => Err(End::new(End::NOT_STARTED, "no way of it works here")),
+        (_, 0) => Ok(()),
+        (_, bad) => Err(End::new(
+            End::UNEXPECTED,
+            format!("{good} of its ways work, {bad} do not"),
+        )),
     }
-    if started {
-        Ok(())
-    } else {
-        Err(End::new(End::NOT_STARTED, "nothing of it could be started"))
+}
+
+fn show_attempt(indent: &str, attempt: &Attempt) {
+    match &attempt.fix {
+        None => out(&format!("{indent}{:8}  {}", attempt.step, attempt.seen)),
+        Some(fix) => {
+            out(&format!("{indent}{:8}  FAILED: {}", attempt.step, attempt.seen));
+            out(&format!("{indent}{:8}  fix: {fix}", ""));
+        }
     }
 }
 
@@ -860,6 +883,18 @@ fn parse_depth(word: &str) -> Result<Depth, String> {
 
 fn parse_profile(word: &str) -> Result<&'static Layout, String> {
     Layout::by_name(word).ok_or_else(|| format!("choose from {}", Layout::ALL.map(|layout| layout.profile).join(", ")))
+}
+
+/// A profile by its name: one of the suite's, or one that a subject brings along.
+fn profile_of(name: &str, subjects: &[Subject]) -> Result<&'static Layout, End> {
+    let of_subjects = || subjects.iter().find_map(|subject| subject.description.layout(name));
+    Layout::by_name(name).or_else(of_subjects).ok_or_else(|| {
+        let names = profile::names().join(", ");
+        End::new(
+            End::USAGE,
+            format!("--profile: '{name}' is no profile; choose from {names}"),
+        )
+    })
 }
 
 fn parse_partition(word: &str) -> Result<(usize, usize), String> {

@@ -2,23 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::check;
+use super::console::{Closed, Console};
+use super::description::{Description, Dump, EndsBy, Launch, Serial};
+use super::kernel;
+use super::process::{Process, printable};
+use super::start::Start;
+use crate::case::Setup;
+use crate::layout::Layout;
+use crate::machine::{Adapter, Attempt, BootFailure, Broken, Caps, Depth, Facts, Machine, Stop, Width};
 use guest_protocol::{
     BYTES_MAX, CallError, Client, ErrorCode, Failure, PAYLOAD_LENGTH_MAX, PROGRAM_STEPS_MAX, PROTOCOL_VERSION, Program,
     Reply, Request, Step,
 };
-
-use super::console::{Closed, Console};
-use super::description::{Description, Dump, Launch, Places};
-use super::disk;
-use super::kernel;
-use super::peer::Peers;
-use super::process::{Process, printable};
-use super::remains::Folder;
-use crate::case::Setup;
-use crate::layout::Layout;
-use crate::machine::{Adapter, BootFailure, Broken, Caps, Depth, Facts, Machine, Stop, Width};
 
 /// Boots the agent.
 pub struct AgentAdapter {
@@ -71,22 +69,69 @@ impl Adapter for AgentAdapter {
         if setup.bz_image {
             return Err(Stop::Unavailable("the agent is the kernel, and no bzImage".to_owned()).into());
         }
-        let append = setup.append.unwrap_or_default().to_owned();
-        let (folder, disks) = disk::folder_with_images(setup)?;
-        let peers = Peers::start(folder.as_ref().map(Folder::path), setup)?;
-        let places = Places {
-            kernel: Some(self.image.display().to_string()),
-            append: append.clone(),
-            disks,
-            peers: peers.paths(),
-            ..Places::default()
+        let mut machine = self.start(self.plan(setup, layout)?)?;
+        if let Err(stop) = machine.greet() {
+            let shown = machine.post_mortem();
+            return Err(BootFailure { stop, shown });
+        }
+        machine.limit_answers(self.launch.answer_ms);
+        Ok(Box::new(machine))
+    }
+
+    fn try_out(&self, layout: &Layout) -> Vec<Attempt> {
+        let plan = match self.plan(&Setup::DEFAULT, layout) {
+            Ok(plan) => plan,
+            Err(stop) => return vec![check::no_command(&stop)],
         };
-        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
-        let (process, console) = Console::spawn(&words, Duration::from_millis(self.launch.start_ms))?;
-        let mut machine = AgentMachine {
+        let mut attempts = vec![check::command(&plan.words)];
+        let begin = Instant::now();
+        let mut machine = match self.start(plan) {
+            Ok(machine) => machine,
+            Err(stop) => {
+                attempts.push(check::not_started(&stop));
+                return attempts;
+            }
+        };
+        attempts.push(Attempt::done("started", "the program runs"));
+        let greeting = machine.greet();
+        let waited_ms = begin.elapsed().as_millis();
+        if let Err(stop) = greeting {
+            attempts.push(machine.mute(&stop, self.launch.serial));
+            return attempts;
+        }
+        attempts.push(Attempt::done(
+            "spoke",
+            format!("the agent said hello after {waited_ms} ms"),
+        ));
+        machine.limit_answers(self.launch.answer_ms);
+        let begin = Instant::now();
+        attempts.push(check::answered(&mut machine, begin));
+        if attempts.last().is_some_and(|attempt| attempt.fix.is_none()) {
+            attempts.push(machine.try_exit(self.launch.ends_by));
+        }
+        attempts
+    }
+}
+
+impl AgentAdapter {
+    fn plan(&self, setup: &Setup, layout: &Layout) -> Result<Start, Stop> {
+        let append = setup.append.unwrap_or_default().to_owned();
+        Start::plan(
+            &self.description,
+            &self.launch,
+            setup,
+            layout,
+            (&self.image, None),
+            append,
+        )
+    }
+
+    fn start(&self, plan: Start) -> Result<AgentMachine, Stop> {
+        let (process, console) = plan.console(&self.launch)?;
+        Ok(AgentMachine {
             caps: self.caps,
             facts: Facts {
-                append: Some(append),
+                append: Some(plan.append.clone()),
                 kernel_entry: Some(self.entry),
                 kvm: self.launch.needs_kvm(),
                 ..Facts::default()
@@ -94,16 +139,8 @@ impl Adapter for AgentAdapter {
             dump: self.launch.dump,
             process,
             client: Client::new(console, ATTEMPTS_MAX),
-            _peers: peers,
-            _folder: folder,
-        };
-        if let Err(stop) = machine.greet() {
-            let shown = machine.post_mortem();
-            return Err(BootFailure { stop, shown });
-        }
-        let limit = Duration::from_millis(self.launch.answer_ms) / u32::from(ATTEMPTS_MAX);
-        machine.client.channel_mut().set_limit(limit);
-        Ok(Box::new(machine))
+            _start: plan,
+        })
     }
 }
 
@@ -115,11 +152,37 @@ struct AgentMachine {
     // Connections; the process goes first, so that it is dead before its folder is removed.
     process: Process,
     client: Client<Console>,
-    _peers: Peers,
-    _folder: Option<Folder>,
+    _start: Start,
 }
 
 impl AgentMachine {
+    fn limit_answers(&mut self, answer_ms: u64) {
+        let limit = Duration::from_millis(answer_ms) / u32::from(ATTEMPTS_MAX);
+        self.client.channel_mut().set_limit(limit);
+    }
+
+    /// Why no hello came, as far as can be told from outside.
+    fn mute(&mut self, stop: &Stop, serial: Serial) -> Attempt {
+        let has_ended = self.process.status().is_some();
+        let console = self.client.channel_mut().noise_text();
+        check::mute(stop, has_ended, &console, &self.process.stderr(), serial)
+    }
+
+    fn try_exit(&mut self, ends_by: EndsBy) -> Attempt {
+        let request = match ends_by {
+            EndsBy::Port { port, byte } => Request::Exit {
+                port,
+                width: guest_protocol::Width::Byte,
+                value: u32::from(byte.unwrap_or(EXIT_OK)),
+            },
+            EndsBy::TripleFault => Request::TripleFault,
+            EndsBy::Halt => return check::ends_by_us(),
+        };
+        let sent = self.client.call(&request);
+        let status = self.process.wait(check::EXIT_WAIT);
+        check::exited(status, sent.err().map(|error| error.to_string()))
+    }
+
     fn greet(&mut self) -> Result<(), Stop> {
         match self.client.wait_hello() {
             Ok(hello) if hello.version == PROTOCOL_VERSION => {
@@ -321,6 +384,9 @@ fn theirs(width: Width) -> guest_protocol::Width {
 
 /// The image lies at 1 MiB and is smaller than 128 KiB.
 const RAM_BYTES_MIN: u64 = (1 << 20) + (128 << 10);
+
+/// What an image writes to a debug-exit device when all is well.
+const EXIT_OK: u8 = 0x10;
 
 /// How often a request is sent before the agent counts as silent; a repeated one is carried out once.
 const ATTEMPTS_MAX: u8 = 2;

@@ -5,16 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kvm_ioctls::Kvm;
 use serde::Deserialize;
 
+use super::profile::OwnProfile;
+use super::template::{self, COMMON, OF_DEVICE};
 use crate::case::{Feature, Setup};
 use crate::catalog;
 use crate::files;
 use crate::layout::Layout;
-use crate::machine::{Caps, Depth, Stop};
+use crate::machine::{Broken, Caps, Depth, Stop};
 
 /// One subject file.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,11 +39,18 @@ pub struct Description {
     /// Text that `{machine-options}` gets for each option of a set-up, with `{value}` in it: `pic = ",pic={value}"`.
     #[serde(default)]
     pub machine_options: BTreeMap<String, String>,
-    /// Words for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`. In them `{disk}` is the
-    /// path of the device's disk image, `{peer}` that of a socket which makes what a network or a console sends come
-    /// back (see [`super::peer`]), and `{device}` its number, from 0.
+    /// Profiles of its own, for `profiles` to name.
     #[serde(default)]
-    pub devices: BTreeMap<String, Vec<String>>,
+    pub profile: Vec<OwnProfile>,
+    /// Words, or a piece of a file, for each device of a set-up: `virtio-rng = ["-device", "virtio-rng-device"]`. In
+    /// them `{disk}` is the path of the device's disk image, `{peer}` that of a socket which makes what a network or a
+    /// console sends come back (see [`super::peer`]), and `{device}` its number, from 0.
+    #[serde(default)]
+    pub devices: BTreeMap<String, Device>,
+    /// Files that are written for each start, by their names: `{file:NAME}` is where, `{insert:NAME}` in one stands
+    /// for the devices' pieces of that name. In a file whose name ends in `.json` values are escaped for a JSON string.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// Ways to start it as a process that speaks qtest.
     #[serde(default)]
     pub wire: Vec<Launch>,
@@ -91,6 +100,31 @@ pub struct Arguments {
     pub legacy: Option<Vec<String>>,
 }
 
+/// What a device of a set-up becomes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "words such as [\"--rng\"], or a piece of a file as { insert = \"NAME\", text = \"...\" }"
+)]
+pub enum Device {
+    /// Words of the command line, in place of `{setup}`.
+    Words(Vec<String>),
+    /// A piece of a file.
+    Piece(Piece),
+}
+
+/// A device's piece of a file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Piece {
+    /// In place of `{insert:NAME}`; pieces of one name stand there in the devices' order, with commas between them.
+    pub insert: String,
+    /// The piece.
+    pub text: String,
+    /// Most devices of this kind.
+    pub most: Option<usize>,
+}
+
 /// One way to start a subject at one depth.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -126,6 +160,9 @@ pub struct Launch {
     /// Where the guest's serial port goes.
     #[serde(default)]
     pub serial: Serial,
+    /// Depths cpu and guest: how a guest ends the machine.
+    #[serde(default)]
+    pub ends_by: EndsBy,
     /// How the system is reset, for capability `reset`.
     #[serde(default)]
     pub reset: Reset,
@@ -209,17 +246,41 @@ pub enum Channel {
     Stdio,
 }
 
-/// The peer of the guest's serial port.
+/// The peer of the guest's serial port. At depths cpu and guest somebody is always there: without a word, as `stdio`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Serial {
     /// Nobody.
     #[default]
     None,
-    /// Standard input and output.
+    /// Standard input and output, a socket: a VMM that reads and writes them as they are.
     Stdio,
+    /// Standard input and output, a terminal: a VMM that wants one.
+    Pty,
+    /// The subject connects to the Unix socket `{socket}`.
+    Connects,
+    /// The subject listens on the Unix socket `{socket}`.
+    Listens,
     /// Lines of the qtest channel (`serial_in`, `serial_out`: extensions of ours).
     Qtest,
+}
+
+/// How a guest ends the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum EndsBy {
+    /// A byte to a port: `debug-exit` is port 0xf4 and the guest's verdict, `i8042` the keyboard controller's reset,
+    /// anything else is written `PORT:BYTE`.
+    Port {
+        /// The port.
+        port: u16,
+        /// The byte; without one, the guest's verdict.
+        byte: Option<u8>,
+    },
+    /// `triple-fault`: a fault that cannot be delivered.
+    TripleFault,
+    /// `halt`: not at all; the process is ended once the guest has said all.
+    Halt,
 }
 
 /// How a system is reset.
@@ -262,6 +323,8 @@ pub struct Places {
     pub initrd: Option<String>,
     /// `{boot-marks}`.
     pub boot_marks: String,
+    /// The folder of `{file:NAME}`.
+    pub folder: PathBuf,
     /// `{disk}` of each device of the set-up that has one.
     pub disks: Vec<Option<String>>,
     /// `{peer}` of each device of the set-up that has one.
@@ -315,18 +378,48 @@ impl Description {
         }
     }
 
-    /// The program and its arguments for one power-on.
+    /// The program and its arguments for one power-on; the files that they name are written.
     ///
     /// # Errors
-    /// [`Stop::Unavailable`] when the set-up asks for something the file has no words for.
-    pub fn command_line(
+    /// [`Stop::Unavailable`] when the set-up asks for something the file has no words for, [`Broken::Start`] when a
+    /// file cannot be written or is not what its name says.
+    pub fn prepare(
         &self,
         launch: &Launch,
         setup: &Setup,
         layout: &Layout,
         places: &Places,
     ) -> Result<Vec<String>, Stop> {
-        let mut options = String::new();
+        let options = self.options_text(launch, setup, layout)?;
+        let words = self.setup_words(launch, setup, layout, places)?;
+        let fill = |word: &str| {
+            template::fill(word, |name| match (name, name.strip_prefix(FILE)) {
+                ("machine-options", _) => Ok(Some(options.clone())),
+                (_, Some(file)) => {
+                    let text = self.file_text(file, setup, layout, places)?;
+                    let path = places.folder.join(file);
+                    let write = std::fs::write(&path, text);
+                    write.map_err(|error| Broken::Start(format!("{}: write: {error}", path.display())))?;
+                    Ok(Some(path.display().to_string()))
+                }
+                _ => template::common(name, setup, layout, places),
+            })
+        };
+        let mut line = Vec::new();
+        for word in &launch.command {
+            if word == "{setup}" {
+                for word in &words {
+                    line.push(fill(word)?);
+                }
+            } else {
+                line.push(fill(word)?);
+            }
+        }
+        Ok(line)
+    }
+
+    /// What `{machine-options}` stands for.
+    fn options_text(&self, launch: &Launch, setup: &Setup, layout: &Layout) -> Result<String, Stop> {
         let limit = setup.max_ram_below_4g.map(|bytes| bytes.to_string());
         let limit = limit.as_deref().map(|value| ("max-ram-below-4g", value));
         let wanted = setup
@@ -334,6 +427,7 @@ impl Description {
             .iter()
             .copied()
             .filter(|(name, _)| layout.takes_option(name));
+        let mut options = String::new();
         for (name, value) in wanted.chain(limit) {
             if launch.cannot.iter().any(|option| *option == format!("{name}={value}")) {
                 let way = format!("subject '{}' started as '{}'", self.name, launch.name);
@@ -345,17 +439,45 @@ impl Description {
                 .ok_or_else(|| Stop::Unavailable(format!("subject '{}' has no machine option '{name}'", self.name)))?;
             options.push_str(&template.replace("{value}", value));
         }
-        let words = self.setup_words(launch, setup, layout, places)?;
-        let fill = |word: &str| fill(word, setup, layout, places, &options);
-        let mut line = Vec::new();
-        for word in &launch.command {
-            if word == "{setup}" {
-                line.extend(words.iter().map(|word| fill(word)));
+        Ok(options)
+    }
+
+    /// One of [`Description::files`], filled.
+    fn file_text(&self, file: &str, setup: &Setup, layout: &Layout, places: &Places) -> Result<String, Stop> {
+        let is_json = file.ends_with(JSON);
+        let escaped = |value: String| {
+            if is_json {
+                let quoted = serde_json::Value::String(value).to_string();
+                quoted[1..quoted.len() - 1].to_owned()
             } else {
-                line.push(fill(word));
+                value
             }
+        };
+        let template = self.files.get(file).map_or("", String::as_str);
+        let text = template::fill(template, |name| match name.strip_prefix(INSERT) {
+            Some(insert) => {
+                let mut pieces = Vec::new();
+                for (index, device) in setup.devices.iter().enumerate() {
+                    if let Some(Device::Piece(piece)) = self.devices.get(*device)
+                        && piece.insert == insert
+                    {
+                        let value = |name: &str| match of_device(name, index, places) {
+                            Some(value) => Ok(Some(value)),
+                            None => template::common(name, setup, layout, places),
+                        };
+                        let value = |name: &str| Ok::<_, Stop>(value(name)?.map(escaped));
+                        pieces.push(template::fill(&piece.text, value)?);
+                    }
+                }
+                Ok(Some(pieces.join(",")))
+            }
+            None => Ok::<_, Stop>(template::common(name, setup, layout, places)?.map(escaped)),
+        })?;
+        if is_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+            let problem = format!("[files] '{file}': with its values it is no JSON: {error}");
+            return Err(Broken::Start(problem).into());
         }
-        Ok(line)
+        Ok(text)
     }
 
     fn setup_words(
@@ -403,15 +525,30 @@ impl Description {
             }
         }
         for (index, device) in setup.devices.iter().enumerate() {
-            let device_words = self.devices.get(*device);
-            let device_words = device_words.ok_or_else(|| lacks(&format!("device '{device}'")))?;
-            let disk = places.disks.get(index).cloned().flatten().unwrap_or_default();
-            let peer = places.peers.get(index).cloned().flatten().unwrap_or_default();
-            let filled = device_words.iter().map(|word| word.replace("{disk}", &disk));
-            let filled = filled.map(|word| word.replace("{peer}", &peer));
-            words.extend(filled.map(|word| word.replace("{device}", &index.to_string())));
+            match self.devices.get(*device) {
+                None => return Err(lacks(&format!("device '{device}'"))),
+                Some(Device::Words(device_words)) => {
+                    for word in device_words {
+                        words.push(template::fill(word, |name| {
+                            Ok::<_, Stop>(of_device(name, index, places))
+                        })?);
+                    }
+                }
+                Some(Device::Piece(piece)) => {
+                    let same = setup.devices.iter().filter(|other| *other == device).count();
+                    if let Some(most) = piece.most.filter(|most| *most < same) {
+                        return Err(lacks(&format!("{same} devices '{device}', {most} at most")));
+                    }
+                }
+            }
         }
         Ok(words)
+    }
+
+    /// A profile by its name: one of the suite's, or one of the file's own.
+    pub fn layout(&self, name: &str) -> Option<&'static Layout> {
+        let own = || self.profile.iter().find(|own| own.name == name)?.layout().ok();
+        Layout::by_name(name).or_else(own)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -425,14 +562,25 @@ impl Description {
         if self.profiles.is_empty() {
             return Err(format!("profiles = []: name at least one of {}", profile_names()));
         }
+        for (index, own) in self.profile.iter().enumerate() {
+            own.layout()?;
+            let name = &own.name;
+            if self.profile[..index].iter().any(|other| other.name == *name) {
+                return Err(format!("[[profile]] '{name}' stands there twice; rename one"));
+            }
+            if !self.profiles.contains(name) {
+                return Err(format!("[[profile]] '{name}' is not among profiles; add it there"));
+            }
+        }
         for profile in &self.profiles {
-            if Layout::by_name(profile).is_none() {
+            if self.layout(profile).is_none() {
                 return Err(format!(
-                    "profiles: '{profile}' is no profile; choose from {}",
+                    "profiles: '{profile}' is no profile; choose from {}, or add a [[profile]] of that name",
                     profile_names()
                 ));
             }
         }
+        self.check_files()?;
         let tables = [
             ("wire", &self.wire),
             ("cpu", &self.cpu),
@@ -460,6 +608,14 @@ impl Description {
                 }
                 self.check_placeholders(launch)
                     .map_err(|problem| format!("{place}: {problem}"))?;
+                if ["cpu", "guest"].contains(&table) {
+                    let in_files = self.files.values().any(|text| text.contains(SOCKET));
+                    launch
+                        .check_serial(in_files)
+                        .map_err(|problem| format!("{place}: {problem}"))?;
+                } else if ![Serial::None, Serial::Stdio, Serial::Qtest].contains(&launch.serial) {
+                    return Err(format!("{place}: serial: only none, stdio or qtest there"));
+                }
             }
         }
         if self.bus.is_none() && tables.iter().all(|(_, launches)| launches.is_empty()) {
@@ -493,30 +649,145 @@ impl Description {
             &arguments.modern,
             &arguments.legacy,
         ];
-        let words = launch.command.iter();
-        let words = words.chain(parts.into_iter().flatten().flatten());
-        let everywhere = words.map(|word| (word, &[][..]));
-        let of_devices = self.devices.values().flatten();
-        let of_devices = of_devices.map(|word| (word, &DEVICE_PLACEHOLDERS[..]));
-        for (word, more) in everywhere.chain(of_devices) {
-            let known = [&PLACEHOLDERS[..], more].concat();
-            for name in placeholders(word) {
-                if !known.contains(&name) {
-                    return Err(format!(
-                        "'{{{name}}}' in \"{word}\" stands for nothing; choose from {}",
-                        known.join(", ")
-                    ));
-                }
+        let files: Vec<_> = self.files.keys().map(|file| format!("{FILE}{file}")).collect();
+        let files = files.iter().map(String::as_str);
+        let known: Vec<&str> = ["setup", "machine-options"]
+            .into_iter()
+            .chain(COMMON)
+            .chain(files)
+            .collect();
+        for word in launch.command.iter().chain(parts.into_iter().flatten().flatten()) {
+            check_names(word, &known)?;
+        }
+        let of_devices = [&known[..], &OF_DEVICE].concat();
+        for device in self.devices.values() {
+            match device {
+                Device::Words(words) => words.iter().try_for_each(|word| check_names(word, &of_devices))?,
+                Device::Piece(piece) => check_names(&piece.text, &[&COMMON[..], &OF_DEVICE].concat())?,
             }
         }
         for (option, word) in &self.machine_options {
-            if placeholders(word).iter().any(|name| *name != "value") {
+            if template::placeholders(word).any(|name| name != "value") {
                 return Err(format!(
                     "machine-options: {option} = \"{word}\": only {{value}} stands for something there"
                 ));
             }
         }
         Ok(())
+    }
+
+    /// Files have good names, know their placeholders, and are used; each piece has a place.
+    fn check_files(&self) -> Result<(), String> {
+        let pieces = || {
+            self.devices.iter().filter_map(|(device, words)| match words {
+                Device::Piece(piece) => Some((device, piece)),
+                Device::Words(_) => None,
+            })
+        };
+        let inserts: Vec<_> = pieces().map(|(_, piece)| format!("{INSERT}{}", piece.insert)).collect();
+        let inserts = inserts.iter().map(String::as_str);
+        let known: Vec<&str> = COMMON.into_iter().chain(inserts).collect();
+        for (file, text) in &self.files {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            if file.is_empty() || file.starts_with('.') || !file.chars().all(is_plain) {
+                return Err(format!("[files] '{file}': a name is letters, digits, '-', '_' and '.'"));
+            }
+            check_names(text, &known).map_err(|problem| format!("[files] '{file}': {problem}"))?;
+            let word = format!("{{{FILE}{file}}}");
+            let launches = [&self.wire, &self.cpu, &self.guest, &self.bench];
+            let commands = launches.into_iter().flatten().flat_map(|launch| &launch.command);
+            if !commands.into_iter().any(|command| command.contains(&word)) {
+                return Err(format!(
+                    "[files] '{file}': no command has {word}, so no VMM would read it"
+                ));
+            }
+        }
+        for (device, piece) in pieces() {
+            let word = format!("{{{INSERT}{}}}", piece.insert);
+            if !self.files.values().any(|text| text.contains(&word)) {
+                return Err(format!(
+                    "devices: {device}: no text of [files] has {word}, so its piece would be lost"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_names(text: &str, known: &[&str]) -> Result<(), String> {
+    match template::placeholders(text).find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let text = text.lines().find(|line| line.contains(name)).unwrap_or_default().trim();
+            Err(format!(
+                "'{{{name}}}' in \"{text}\" stands for nothing; choose from {}",
+                known.join(", ")
+            ))
+        }
+    }
+}
+
+/// What stands for a device in its own words.
+fn of_device(name: &str, index: usize, places: &Places) -> Option<String> {
+    match name {
+        "disk" => Some(places.disks.get(index).cloned().flatten().unwrap_or_default()),
+        "peer" => Some(places.peers.get(index).cloned().flatten().unwrap_or_default()),
+        "device" => Some(index.to_string()),
+        _ => None,
+    }
+}
+
+impl Default for EndsBy {
+    /// `debug-exit`.
+    fn default() -> EndsBy {
+        EndsBy::Port {
+            port: DEBUG_EXIT_PORT,
+            byte: None,
+        }
+    }
+}
+
+impl TryFrom<String> for EndsBy {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<EndsBy, String> {
+        let number = |text: &str| match text.strip_prefix("0x") {
+            Some(digits) => u16::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        };
+        let port = |(port, byte): (&str, &str)| {
+            Some(EndsBy::Port {
+                port: number(port).filter(|port| *port != 0)?,
+                byte: Some(u8::try_from(number(byte)?).ok()?),
+            })
+        };
+        match word.as_str() {
+            "debug-exit" => Ok(EndsBy::default()),
+            "i8042" => Ok(EndsBy::Port {
+                port: KEYBOARD_COMMAND_PORT,
+                byte: Some(KEYBOARD_RESET),
+            }),
+            "triple-fault" => Ok(EndsBy::TripleFault),
+            "halt" => Ok(EndsBy::Halt),
+            other => other.split_once(':').and_then(port).ok_or_else(|| {
+                format!(
+                    "ends-by: '{other}' ends no machine; choose from debug-exit, i8042, triple-fault, halt, or write \
+                     PORT:BYTE as in 0x64:0xfe"
+                )
+            }),
+        }
+    }
+}
+
+impl EndsBy {
+    /// The option by which an image is told, with a space before it; empty for one that only halts.
+    pub fn option(self) -> String {
+        match self {
+            EndsBy::Port { port, byte: None } => format!(" exit={port:#x}"),
+            EndsBy::Port { port, byte: Some(byte) } => format!(" exit={port:#x}:{byte:#x}"),
+            EndsBy::TripleFault => " exit=triple-fault".to_owned(),
+            EndsBy::Halt => String::new(),
+        }
     }
 }
 
@@ -561,6 +832,23 @@ impl Launch {
         }
     }
 
+    /// A serial port on a socket needs the socket in the command, and no other does.
+    fn check_serial(&self, in_files: bool) -> Result<(), String> {
+        let has_socket = in_files || self.command.iter().any(|word| word.contains(SOCKET));
+        match self.serial {
+            Serial::Qtest => {
+                Err("serial: \"qtest\" is for [[wire]]; choose stdio, pty, connects or listens".to_owned())
+            }
+            Serial::Connects | Serial::Listens if !has_socket => Err(
+                "serial: on a socket, but the command does not say {socket}; tell the VMM the socket's path".to_owned(),
+            ),
+            Serial::None | Serial::Stdio | Serial::Pty if has_socket => Err(
+                "command: {socket} is nobody's; say serial = \"connects\" or \"listens\", as the VMM does".to_owned(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it runs on KVM.
     pub fn needs_kvm(&self) -> bool {
         self.needs.contains(&Need::Kvm)
@@ -597,49 +885,6 @@ fn profile_names() -> String {
     Layout::ALL.map(|layout| layout.profile).join(", ")
 }
 
-fn fill(word: &str, setup: &Setup, layout: &Layout, places: &Places, options: &str) -> String {
-    let mut out = String::new();
-    let mut rest = word;
-    while let Some(open) = rest.find('{') {
-        let Some(close) = rest[open..].find('}') else { break };
-        out.push_str(&rest[..open]);
-        let name = &rest[open + 1..open + close];
-        out.push_str(&match name {
-            "machine-options" => options.to_owned(),
-            "profile" => layout.profile.to_owned(),
-            "socket" => places.socket.clone(),
-            "qmp" => places.qmp.clone(),
-            "halt-bios" => places.halt_bios.clone(),
-            "kernel" => places.kernel.clone().unwrap_or_default(),
-            "append" => places.append.clone(),
-            "initrd" => places.initrd.clone().unwrap_or_default(),
-            "boot-marks" => places.boot_marks.clone(),
-            "ram-bytes" => setup.ram_bytes.to_string(),
-            "ram-kib" => (setup.ram_bytes >> 10).to_string(),
-            "ram-mib" => (setup.ram_bytes >> 20).to_string(),
-            "cpus" => setup.cpus.to_string(),
-            "cpus-max" => setup.cpus_max.to_string(),
-            "rtc-base" => setup.rtc_base.to_owned(),
-            "virtio-version" => if layout.is_modern(setup) { "modern" } else { "legacy" }.to_owned(),
-            other => format!("{{{other}}}"),
-        });
-        rest = &rest[open + close + 1..];
-    }
-    out.push_str(rest);
-    out
-}
-
-fn placeholders(word: &str) -> Vec<&str> {
-    let mut names = Vec::new();
-    let mut rest = word;
-    while let Some(open) = rest.find('{') {
-        let Some(close) = rest[open..].find('}') else { break };
-        names.push(&rest[open + 1..open + close]);
-        rest = &rest[open + close + 1..];
-    }
-    names
-}
-
 /// Line and column, both from 1, of a byte offset.
 pub(crate) fn line_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
@@ -669,29 +914,24 @@ const KVM_API_VERSION: i32 = 12;
 /// Largest subject file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
-/// All placeholders.
-const PLACEHOLDERS: [&str; 17] = [
-    "setup",
-    "machine-options",
-    "profile",
-    "socket",
-    "qmp",
-    "halt-bios",
-    "kernel",
-    "append",
-    "initrd",
-    "boot-marks",
-    "ram-bytes",
-    "ram-kib",
-    "ram-mib",
-    "cpus",
-    "cpus-max",
-    "rtc-base",
-    "virtio-version",
-];
+/// Before a file's name in a placeholder.
+const FILE: &str = "file:";
 
-/// What a device's own words may say beside those.
-const DEVICE_PLACEHOLDERS: [&str; 3] = ["disk", "peer", "device"];
+/// Before an insert's name in a placeholder.
+const INSERT: &str = "insert:";
+
+/// A socket's place in a command or a file.
+const SOCKET: &str = "{socket}";
+
+/// How the name of a JSON file ends.
+const JSON: &str = ".json";
+
+/// The port at which subject files put a debug-exit device for images.
+const DEBUG_EXIT_PORT: u16 = 0xf4;
+
+/// The keyboard controller's command port, and its command that pulses the reset line.
+const KEYBOARD_COMMAND_PORT: u16 = 0x64;
+const KEYBOARD_RESET: u8 = 0xfe;
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use super::peer::has_peer;
-use super::remains::Folder;
 use crate::case::Setup;
 use crate::machine::{Broken, Stop};
 
@@ -43,21 +41,6 @@ pub fn write_images(folder: &Path, setup: &Setup) -> io::Result<Vec<Option<Strin
         });
     }
     Ok(paths)
-}
-
-/// The same in a folder of its own, for a set-up that has a disk, or a peer's socket, at all. The folder goes with the
-/// value.
-///
-/// # Errors
-/// [`Broken::Start`] when files cannot be written.
-pub(super) fn folder_with_images(setup: &Setup) -> Result<(Option<Folder>, Vec<Option<String>>), Stop> {
-    if !setup.devices.iter().any(|device| is_disk(device) || has_peer(device)) {
-        return Ok((None, Vec::new()));
-    }
-    let start = |error: io::Error| Broken::Start(format!("prepare disk images: {error}"));
-    let folder = Folder::new().map_err(start)?;
-    let disks = write_images(folder.path(), setup).map_err(start)?;
-    Ok((Some(folder), disks))
 }
 
 /// What a guest changed on a disk, as facts of a report: one line for each sector, [`CHANGES_MAX`] at most.

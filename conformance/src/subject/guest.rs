@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::check;
 use super::console::Console;
-use super::description::{Description, Dump, Launch, Places};
+use super::description::{Description, Dump, EndsBy, Launch};
 use super::disk;
 use super::kernel;
 use super::linux::{self, Form, Linux};
-use super::peer::Peers;
-use super::process::printable;
-use super::remains::Folder;
-use crate::case::Setup;
+use super::process::{Process, printable};
+use super::start::Start;
+use crate::case::{Feature, Setup};
 use crate::layout::Layout;
-use crate::machine::{Adapter, BootFailure, Broken, Caps, Depth, Facts, Machine, Resident, Stop};
+use crate::machine::{Adapter, Attempt, BootFailure, Broken, Caps, Depth, Facts, Machine, Resident, Stop};
 
 /// Boots resident images, each once for a set-up.
 pub struct GuestAdapter {
@@ -56,40 +56,33 @@ impl GuestAdapter {
         })
     }
 
+    fn plan(&self, image: &Path, setup: &Setup, layout: &Layout) -> Result<Start, Stop> {
+        let mut append = setup.append.map_or(String::new(), |user| format!("{user} "));
+        if layout.has(Feature::VirtioMmio) {
+            append.push_str(&format!(
+                "virtio-base={:#x} virtio-stride={:#x} virtio-count={}",
+                layout.virtio_base, layout.virtio_stride_bytes, layout.virtio_count
+            ));
+        }
+        append.push_str(&self.launch.ends_by.option());
+        let append = append.trim_start().to_owned();
+        Start::plan(&self.description, &self.launch, setup, layout, (image, None), append)
+    }
+
     fn boot_resident(&self, image: &Path, setup: &Setup, layout: &Layout) -> Result<Resident, BootFailure> {
         let bytes = std::fs::read(image).map_err(|error| {
             let image = image.display();
             let text = format!("{image}: read: {error}; build it with cargo xtask guest-images");
             Stop::Unavailable(text)
         })?;
-        let mut append = setup.append.map_or(String::new(), |user| format!("{user} "));
-        append.push_str(&format!(
-            "exit={DEBUG_EXIT_PORT:#x} virtio-base={:#x} virtio-stride={:#x} virtio-count={}",
-            layout.virtio_base, layout.virtio_stride_bytes, layout.virtio_count
-        ));
-        let (folder, disks) = disk::folder_with_images(setup)?;
-        let peers = Peers::start(folder.as_ref().map(Folder::path), setup)?;
-        let places = Places {
-            kernel: Some(image.display().to_string()),
-            append: append.clone(),
-            disks,
-            peers: peers.paths(),
-            ..Places::default()
-        };
+        let plan = self.plan(image, setup, layout)?;
         let facts = Facts {
-            append: Some(append),
+            append: Some(plan.append.clone()),
             kernel_entry: kernel::pvh_entry(&bytes),
             kvm: self.launch.needs_kvm(),
             ..Facts::default()
         };
-        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
-        let log = self.collect(
-            &words,
-            Limits {
-                silence_ms: self.launch.start_ms,
-                all_ms: self.launch.answer_ms,
-            },
-        )?;
+        let log = self.collect(&plan, Limits::of(&self.launch))?;
         Ok(Resident {
             log: Arc::from(log),
             facts,
@@ -104,30 +97,21 @@ impl GuestAdapter {
         }
         let linux = Linux::find(&self.images, image, form, self.kernel.as_deref())?;
         let append = linux::command_line(setup, layout);
-        let (folder, disks) = disk::folder_with_images(setup)?;
-        let peers = Peers::start(folder.as_ref().map(Folder::path), setup)?;
-        let places = Places {
-            kernel: Some(linux.kernel.display().to_string()),
-            initrd: Some(linux.initramfs.display().to_string()),
-            append: append.clone(),
-            disks: disks.clone(),
-            peers: peers.paths(),
-            ..Places::default()
-        };
-        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
+        let files = (linux.kernel.as_path(), Some(linux.initramfs.as_path()));
+        let plan = Start::plan(&self.description, &self.launch, setup, layout, files, append)?;
         // It is told to be quiet until its first program speaks.
         let limits = Limits {
             silence_ms: self.launch.linux_ms,
             all_ms: self.launch.linux_ms,
         };
-        let mut log = self.collect(&words, limits)?;
-        for path in disks.into_iter().flatten() {
-            log.push_str(&disk::changes(Path::new(&path))?);
+        let mut log = self.collect(&plan, limits)?;
+        for path in plan.disks.iter().flatten() {
+            log.push_str(&disk::changes(Path::new(path))?);
         }
         Ok(Resident {
             log: Arc::from(log),
             facts: Facts {
-                append: Some(append),
+                append: Some(plan.append.clone()),
                 kvm: self.launch.needs_kvm(),
                 own_kernel: self.kernel.is_some(),
                 ..Facts::default()
@@ -136,67 +120,101 @@ impl GuestAdapter {
     }
 
     /// Starts the subject and keeps what it prints, each line with the time at which it began.
-    fn collect(&self, words: &[String], limits: Limits) -> Result<String, BootFailure> {
-        let begin = Instant::now();
-        let (mut process, mut console) = Console::spawn(words, Duration::from_millis(self.launch.start_ms))?;
-        let mut log = Log::new(begin);
-        if let Err(broken) = self.listen(&mut console, &mut log, limits) {
+    fn collect(&self, plan: &Start, limits: Limits) -> Result<String, BootFailure> {
+        let mut boot = Boot::begin(plan, &self.launch)?;
+        if let Err(broken) = boot.run(&self.launch, limits) {
             if self.launch.dump == Dump::Sigquit {
-                process.dump();
+                boot.process.dump();
             }
-            log.finish();
-            return Err(process.failure(broken, &log.text));
+            return Err(boot.process.failure(broken, &boot.log.text));
         }
-        log.finish();
-        let status = process.wait(EXIT_WAIT);
-        let code = status.and_then(|status| status.code());
-        if code.is_none_or(|code| !self.launch.exit.contains(&code)) && !log.text.contains(END_MARK) {
-            let end = process.end();
-            let broken = if log.text.is_empty() {
-                Broken::Start(format!("the image printed nothing: {end}"))
-            } else {
-                Broken::Crash(format!("{end}; the image printed: {}", log.tail()))
-            };
-            return Err(process.failure(broken, &log.text));
-        }
-        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
-        log.push(format!("# host: exit={code}\n").as_bytes());
-        Ok(log.text)
+        boot.finish(&self.launch)
+    }
+}
+
+/// A run of an image, and what came of it so far.
+struct Boot {
+    process: Process,
+    console: Console,
+    log: Log,
+}
+
+impl Boot {
+    fn begin(plan: &Start, launch: &Launch) -> Result<Boot, Stop> {
+        let log = Log::new(Instant::now());
+        let (process, console) = plan.console(launch)?;
+        Ok(Boot { process, console, log })
     }
 
-    /// Keeps what comes until the console is closed.
-    fn listen(&self, console: &mut Console, log: &mut Log, limits: Limits) -> Result<(), Broken> {
-        let deadline = log.begin + Duration::from_millis(limits.all_ms);
-        let silence = log.begin + Duration::from_millis(limits.silence_ms);
+    /// Keeps what the image prints, each line with the time at which it began, until it ends the machine. One that
+    /// cannot is done when it has said all.
+    fn run(&mut self, launch: &Launch, limits: Limits) -> Result<(), Broken> {
+        let heard = self.listen(launch, limits);
+        self.log.finish();
+        heard
+    }
+
+    fn listen(&mut self, launch: &Launch, limits: Limits) -> Result<(), Broken> {
+        let deadline = self.log.begin + Duration::from_millis(limits.all_ms);
+        let silence = self.log.begin + Duration::from_millis(limits.silence_ms);
         let mut buffer = [0; 4096];
         let mut received = 0;
         loop {
             let until = if received == 0 { silence.min(deadline) } else { deadline };
-            match console.receive_until(&mut buffer, until) {
+            match self.console.receive_until(&mut buffer, until) {
                 Ok(0) if received == 0 => {
                     let limit = limits.silence_ms.min(limits.all_ms);
                     return Err(Broken::Start(format!("the image printed nothing within {limit} ms")));
                 }
                 Ok(0) => {
-                    let (limit, shown) = (limits.all_ms, log.tail());
+                    let (limit, shown) = (limits.all_ms, self.log.tail());
                     let text = format!("the image did not end within {limit} ms; it printed: {shown}");
                     return Err(Broken::Timeout(text));
                 }
                 Ok(count) => {
                     received += count;
-                    log.push(&buffer[..count]);
+                    self.log.push(&buffer[..count]);
                 }
                 Err(_closed) => return Ok(()),
             }
             // A line counts once it is whole and with its time, so both are looked at.
-            if LOG_BYTES_MAX < received.max(log.text.len()) {
+            if LOG_BYTES_MAX < received.max(self.log.text.len()) {
                 let text = format!(
                     "the image printed more than {LOG_BYTES_MAX} bytes; it printed: {}",
-                    log.tail()
+                    self.log.tail()
                 );
                 return Err(Broken::Transport(text));
             }
+            if self.has_stopped(launch) {
+                return Ok(());
+            }
         }
+    }
+
+    /// Whether the image said all and cannot end the machine.
+    fn has_stopped(&self, launch: &Launch) -> bool {
+        launch.ends_by == EndsBy::Halt && self.log.has_ended()
+    }
+
+    /// The whole log, once the image ended the machine as it should.
+    fn finish(mut self, launch: &Launch) -> Result<String, BootFailure> {
+        if self.has_stopped(launch) {
+            return Ok(self.log.text);
+        }
+        let status = self.process.wait(check::EXIT_WAIT);
+        let code = status.and_then(|status| status.code());
+        if code.is_none_or(|code| !launch.exit.contains(&code)) && !self.log.has_ended() {
+            let end = self.process.end();
+            let broken = if self.log.text.is_empty() {
+                Broken::Start(format!("the image printed nothing: {end}"))
+            } else {
+                Broken::Crash(format!("{end}; the image printed: {}", self.log.tail()))
+            };
+            return Err(self.process.failure(broken, &self.log.text));
+        }
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        self.log.push(format!("# host: exit={code}\n").as_bytes());
+        Ok(self.log.text)
     }
 }
 
@@ -207,6 +225,15 @@ struct Limits {
     silence_ms: u64,
     /// Until its end.
     all_ms: u64,
+}
+
+impl Limits {
+    fn of(launch: &Launch) -> Limits {
+        Limits {
+            silence_ms: launch.start_ms,
+            all_ms: launch.answer_ms,
+        }
+    }
 }
 
 impl Adapter for GuestAdapter {
@@ -220,6 +247,60 @@ impl Adapter for GuestAdapter {
 
     fn boot(&self, _setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         Err(Stop::Unavailable("a resident image takes no accesses from outside".to_owned()).into())
+    }
+
+    fn try_out(&self, layout: &Layout) -> Vec<Attempt> {
+        let plan = match self.plan(&self.images.join(IMAGE), &Setup::DEFAULT, layout) {
+            Ok(plan) => plan,
+            Err(stop) => return vec![check::no_command(&stop)],
+        };
+        let mut attempts = vec![check::command(&plan.words)];
+        let mut boot = match Boot::begin(&plan, &self.launch) {
+            Ok(boot) => boot,
+            Err(stop) => {
+                attempts.push(check::not_started(&stop));
+                return attempts;
+            }
+        };
+        attempts.push(Attempt::done("started", "the program runs"));
+        let run = boot.run(&self.launch, Limits::of(&self.launch)).map_err(Stop::from);
+        let Some((first_ms, first)) = boot.log.first() else {
+            let status = boot.process.wait(check::EXIT_WAIT);
+            let stop = match run {
+                Ok(()) => Broken::Start(format!("the image printed nothing: {}", boot.process.end())).into(),
+                Err(stop) => stop,
+            };
+            let console = boot.log.tail();
+            let output = boot.process.stderr();
+            attempts.push(check::mute(
+                &stop,
+                status.is_some(),
+                &console,
+                &output,
+                self.launch.serial,
+            ));
+            return attempts;
+        };
+        attempts.push(Attempt::done(
+            "spoke",
+            format!("'{}' after {first_ms} ms", printable(&first)),
+        ));
+        if !boot.log.has_ended() {
+            let seen = match run {
+                Ok(()) => format!("{}; the last lines: {}", boot.process.end(), boot.log.tail()),
+                Err(stop) => check::text(&stop),
+            };
+            attempts.push(Attempt::failed("answered", seen, check::FIX_REPORT));
+            return attempts;
+        }
+        let count = boot.log.text.lines().count();
+        attempts.push(Attempt::done("answered", format!("a whole report of {count} lines")));
+        attempts.push(if self.launch.ends_by == EndsBy::Halt {
+            check::ends_by_us()
+        } else {
+            check::exited(boot.process.wait(check::EXIT_WAIT), None)
+        });
+        attempts
     }
 
     fn resident(&self, image: &str, setup: &Setup, layout: &Layout) -> Result<Resident, BootFailure> {
@@ -279,6 +360,19 @@ impl Log {
         }
     }
 
+    /// Whether the image said its last.
+    fn has_ended(&self) -> bool {
+        self.text.contains(END_MARK)
+    }
+
+    /// The report's first line, and when it began, in milliseconds since the start.
+    fn first(&self) -> Option<(u128, String)> {
+        let line = self.text.lines().find(|line| line.contains(FIRST_MARK))?;
+        let (time, line) = line.strip_prefix('[')?.split_once("] ")?;
+        let time: f64 = time.trim().parse().ok()?;
+        Some((Duration::from_secs_f64(time).as_millis(), line.to_owned()))
+    }
+
     /// The last lines, as one; a line that is still open counts.
     fn tail(&self) -> String {
         let open = String::from_utf8_lossy(&self.line);
@@ -294,10 +388,13 @@ impl Log {
     }
 }
 
-/// The port at which subject files put a debug-exit device for images.
-const DEBUG_EXIT_PORT: u16 = 0xf4;
+/// The image that is tried out.
+const IMAGE: &str = "probe";
 
-/// The image's last line.
+/// The report's first line.
+const FIRST_MARK: &str = "KTAP version";
+
+/// The report's last line.
 const END_MARK: &str = "# end";
 
 /// Longest log of one image.
@@ -305,9 +402,6 @@ const LOG_BYTES_MAX: usize = 4 << 20;
 
 /// Longest line that is kept whole.
 const LINE_BYTES_MAX: usize = 16 << 10;
-
-/// Longest wait for the end of a VMM whose guest asked for it.
-const EXIT_WAIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

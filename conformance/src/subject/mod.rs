@@ -15,9 +15,12 @@ pub mod mutant;
 pub mod null;
 pub mod peer;
 pub mod process;
+pub mod profile;
 pub(crate) mod qmp;
 pub mod qtest;
 pub mod remains;
+mod start;
+pub(crate) mod template;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -201,7 +204,7 @@ impl Subject {
 
     fn profiles(&self, wanted: &[&'static Layout]) -> Vec<&'static Layout> {
         let own = self.description.profiles.iter();
-        let own = own.filter_map(|name| Layout::by_name(name));
+        let own = own.filter_map(|name| self.description.layout(name));
         own.filter(|layout| wanted.is_empty() || wanted.contains(layout))
             .collect()
     }

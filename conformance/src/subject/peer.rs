@@ -32,9 +32,8 @@ impl Peers {
     ///
     /// # Errors
     /// [`Broken::Start`] when a socket cannot be made.
-    pub(super) fn start(folder: Option<&Path>, setup: &Setup) -> Result<Peers, Stop> {
+    pub(super) fn start(folder: &Path, setup: &Setup) -> Result<Peers, Stop> {
         let mut peers = Peers::default();
-        let Some(folder) = folder else { return Ok(peers) };
         for (index, device) in setup.devices.iter().enumerate() {
             let path = folder.join(format!("peer{index}")).display().to_string();
             if *device == CONSOLE {
@@ -65,7 +64,7 @@ impl Drop for Peers {
 }
 
 /// Whether a device of a set-up has another end.
-pub(super) fn has_peer(device: &str) -> bool {
+fn has_peer(device: &str) -> bool {
     [NETWORK, CONSOLE].contains(&device)
 }
 
@@ -91,7 +90,7 @@ mod tests {
             devices: &["virtio-rng", NETWORK, CONSOLE],
             ..Setup::DEFAULT
         };
-        let peers = Peers::start(Some(folder.path()), &setup).expect("starts");
+        let peers = Peers::start(folder.path(), &setup).expect("starts");
         let paths = peers.paths();
         assert_eq!(
             paths.iter().map(Option::is_some).collect::<Vec<_>>(),

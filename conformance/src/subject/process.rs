@@ -1,12 +1,11 @@
 //! A child process that never outlives its owner, nor do its own children; the end of its standard error is kept.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -30,41 +29,41 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `words[0]` with the other words as arguments. Standard input and output are `console`, or nothing.
+    /// Starts `words[0]` with the other words as arguments. Standard input and output are `console`; without one there
+    /// is no input, and output is kept with standard error.
     ///
     /// # Errors
     /// [`Broken::Start`] when the program cannot be started.
-    pub fn spawn(words: &[String], console: Option<UnixStream>) -> Result<Process, Broken> {
+    pub fn spawn(words: &[String], console: Option<OwnedFd>) -> Result<Process, Broken> {
         let [program, arguments @ ..] = words else {
             return Err(Broken::Start("the command is empty".to_owned()));
         };
         let mut command = Command::new(find_program(program));
         // A group of its own: a script that starts the VMM ends together with it, and an interrupt typed at the
         // terminal is ours alone, so that running cases can end in order.
-        command.args(arguments).stderr(Stdio::piped()).process_group(0);
+        command.args(arguments).process_group(0);
+        let start = |error: io::Error| Broken::Start(format!("share the console: {error}"));
+        let (pipe, words_out) = io::pipe().map_err(start)?;
         match console {
-            Some(stream) => {
-                let start = |error: std::io::Error| Broken::Start(format!("share the console: {error}"));
-                let copy = stream.try_clone().map_err(start)?;
-                command.stdin(OwnedFd::from(copy)).stdout(OwnedFd::from(stream));
-            }
-            None => {
-                command.stdin(Stdio::null()).stdout(Stdio::null());
-            }
-        }
-        let mut child = command
+            Some(console) => command.stdin(console.try_clone().map_err(start)?).stdout(console),
+            None => command
+                .stdin(Stdio::null())
+                .stdout(words_out.try_clone().map_err(start)?),
+        };
+        command.stderr(words_out);
+        let child = command
             .spawn()
             .map_err(|error| Broken::Start(format!("run '{program}': {error}")))?;
         let group = Some(Group::new(child.id()));
         let stderr = Arc::new(Mutex::new(VecDeque::new()));
         let (reading, stderr_end) = channel::<()>();
-        if let Some(pipe) = child.stderr.take() {
-            let tail = Arc::clone(&stderr);
-            thread::spawn(move || {
-                keep_tail(pipe, &tail);
-                drop(reading);
-            });
-        }
+        // Our copies of the child's ends: the pipe ends when the child's do.
+        drop(command);
+        let tail = Arc::clone(&stderr);
+        thread::spawn(move || {
+            keep_tail(pipe, &tail);
+            drop(reading);
+        });
         Ok(Process {
             child: Some(child),
             group,
@@ -73,6 +72,33 @@ impl Process {
             stderr,
             stderr_end,
         })
+    }
+
+    /// Attempts something that works once the process is far enough; `what` it has to open, for messages.
+    ///
+    /// # Errors
+    /// [`Broken::Start`] when it ends before that, or does not get there by `deadline`.
+    pub(super) fn retry<T>(
+        &mut self,
+        deadline: Instant,
+        what: &str,
+        mut attempt: impl FnMut() -> io::Result<T>,
+    ) -> Result<T, Broken> {
+        let mut pause = Duration::from_micros(200);
+        loop {
+            if let Ok(value) = attempt() {
+                return Ok(value);
+            }
+            if self.status().is_some() {
+                let end = self.end();
+                return Err(Broken::Start(format!("it never opened {what}: {end}")));
+            }
+            if deadline <= Instant::now() {
+                return Err(Broken::Start(format!("it did not open {what} in time")));
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
     }
 
     /// Its process number.
@@ -212,7 +238,7 @@ pub fn is_there(program: &str) -> bool {
     !program.contains('/') && std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
-fn keep_tail(mut pipe: ChildStderr, tail: &Mutex<VecDeque<u8>>) {
+fn keep_tail(mut pipe: PipeReader, tail: &Mutex<VecDeque<u8>>) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut buffer) {
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -260,6 +286,8 @@ const STDERR_WAIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     fn shell(script: &str) -> Process {
@@ -274,10 +302,16 @@ mod tests {
     }
 
     #[test]
+    fn output_of_a_process_without_a_console_is_kept() {
+        let mut process = shell("echo to output; exit 4");
+        assert_eq!(process.end(), "'sh' ended with exit status: 4; last words: to output");
+    }
+
+    #[test]
     fn children_of_a_script_end_with_it() {
         let (mut ours, theirs) = UnixStream::pair().expect("a pair");
         let words = ["sh", "-c", "sleep 60 & echo; wait"].map(str::to_owned);
-        let process = Process::spawn(&words, Some(theirs)).expect("a shell");
+        let process = Process::spawn(&words, Some(theirs.into())).expect("a shell");
         ours.read_exact(&mut [0]).expect("the script has started its child");
         drop(process);
         // The stream ends when nobody holds its other side any more, the child included.

@@ -58,12 +58,13 @@ impl Adapter for QtestAdapter {
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let folder = Folder::new().map_err(start)?;
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let peers = Peers::start(Some(folder.path()), setup)?;
+        let peers = Peers::start(folder.path(), setup)?;
         let mut places = Places {
             socket: path("qtest"),
             qmp: path("qmp"),
             halt_bios: path("halt.bios"),
             append: setup.append.unwrap_or_default().to_owned(),
+            folder: folder.path().to_owned(),
             disks: disk::write_images(folder.path(), setup).map_err(start)?,
             peers: peers.paths(),
             ..Places::default()
@@ -73,7 +74,7 @@ impl Adapter for QtestAdapter {
             std::fs::write(&kernel, kernel::of_setup(setup)).map_err(start)?;
             places.kernel = Some(kernel);
         }
-        let words = self.description.command_line(&self.launch, setup, layout, &places)?;
+        let words = self.description.prepare(&self.launch, setup, layout, &places)?;
         if words.iter().any(|word| word.contains(&places.halt_bios)) {
             std::fs::write(&places.halt_bios, kernel::halt_bios()).map_err(start)?;
         }
@@ -138,15 +139,15 @@ impl QtestMachine {
         } else {
             (None, None)
         };
-        let mut process = Process::spawn(words, theirs)?;
+        let mut process = Process::spawn(words, theirs.map(Into::into))?;
         let stream = match launch.channel {
             Channel::Stdio => ours.take(),
             Channel::Connects | Channel::Listens => None,
         };
         let stream = match (stream, &listener) {
             (Some(stream), _) => Ok(stream),
-            (None, Some(listener)) => retry(&mut process, deadline, || listener.accept().map(|(stream, _)| stream)),
-            (None, None) => retry(&mut process, deadline, || UnixStream::connect(&places.socket)),
+            (None, Some(listener)) => process.retry(deadline, QTEST, || listener.accept().map(|(stream, _)| stream)),
+            (None, None) => process.retry(deadline, QTEST, || UnixStream::connect(&places.socket)),
         };
         let stream = stream.map_err(|stop| process.failure(stop, ""))?;
         if let Some(console) = &ours {
@@ -366,7 +367,7 @@ impl Machine for QtestMachine {
                 }
                 Ok(())
             }
-            (Serial::Stdio | Serial::None, _) => Err(Stop::Unsupported(Caps::SERIAL_INPUT)),
+            _ => Err(Stop::Unsupported(Caps::SERIAL_INPUT)),
         }
     }
 
@@ -395,7 +396,7 @@ impl Machine for QtestMachine {
                 }
                 Ok(bytes)
             }
-            (Serial::Stdio | Serial::None, _) => Err(Stop::Unsupported(Caps::SERIAL_OUTPUT)),
+            _ => Err(Stop::Unsupported(Caps::SERIAL_OUTPUT)),
         }
     }
 
@@ -542,28 +543,6 @@ impl Lines {
     }
 }
 
-fn retry<T>(
-    process: &mut Process,
-    deadline: Instant,
-    mut attempt: impl FnMut() -> std::io::Result<T>,
-) -> Result<T, Stop> {
-    let mut pause = Duration::from_micros(200);
-    loop {
-        if let Ok(value) = attempt() {
-            return Ok(value);
-        }
-        if process.status().is_some() {
-            let end = process.end();
-            return Err(Broken::Start(format!("it never opened the qtest channel: {end}")).into());
-        }
-        if deadline <= Instant::now() {
-            return Err(Broken::Start("it did not open the qtest channel in time".to_owned()).into());
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(5));
-    }
-}
-
 /// `IRQ raise N` or `IRQ lower N`.
 fn line_event(line: &str) -> Option<LineEvent> {
     let (verb, gsi) = line.strip_prefix("IRQ ")?.split_once(' ')?;
@@ -608,6 +587,9 @@ const FIFO_BYTES: usize = 17;
 
 /// A moment in which a main loop looks at its other channels.
 const TURN: Duration = Duration::from_millis(1);
+
+/// What a subject opens, in messages.
+const QTEST: &str = "the qtest channel";
 
 #[cfg(test)]
 mod tests;

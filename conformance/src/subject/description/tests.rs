@@ -24,7 +24,7 @@ fn words(setup: &Setup) -> Result<Vec<String>, Stop> {
         socket: "/s".to_owned(),
         ..Places::default()
     };
-    description.command_line(&description.wire[0], setup, &QEMU_7_2, &places)
+    description.prepare(&description.wire[0], setup, &QEMU_7_2, &places)
 }
 
 #[test]
@@ -51,7 +51,7 @@ rtc-base = ["--date", "{rtc-base}"]
             halt_bios: "/rom".to_owned(),
             ..Places::default()
         };
-        let line = description.command_line(&description.wire[0], &Setup::DEFAULT, layout, &places);
+        let line = description.prepare(&description.wire[0], &Setup::DEFAULT, layout, &places);
         line.expect("can be had").join(" ")
     };
     assert_eq!(
@@ -92,7 +92,7 @@ fn each_disk_has_its_own_image() {
         disks: vec![Some("/a".to_owned()), Some("/b".to_owned())],
         ..Places::default()
     };
-    let line = description.command_line(&description.wire[0], &setup, &QEMU_7_2, &places);
+    let line = description.prepare(&description.wire[0], &setup, &QEMU_7_2, &places);
     let line = line.expect("can be had").join(" ");
     assert!(line.contains("--disk 0:/a --disk 1:/b"), "{line}");
     let wrong = text.replace("--rng", "{disc}");
@@ -162,14 +162,14 @@ fn second_way_of_starting_may_be_for_some_areas_and_without_some_options() {
     let text = format!("{SMALL}{limits}");
     let description = Description::parse("small.toml", &text).expect("parses");
     assert_eq!(description.wire[0].areas, ["ioapic"]);
-    let refusal = description.command_line(&description.wire[0], &Setup::DEFAULT, &QEMU_7_2, &Places::default());
+    let refusal = description.prepare(&description.wire[0], &Setup::DEFAULT, &QEMU_7_2, &Places::default());
     let expected = Stop::Unavailable("subject 'mine' started as '' cannot be given rtc=on".to_owned());
     assert_eq!(refusal.expect_err("the default has a clock"), expected);
     let off = Setup {
         options: &[("rtc", "off")],
         ..Setup::DEFAULT
     };
-    let line = description.command_line(&description.wire[0], &off, &QEMU_7_2, &Places::default());
+    let line = description.prepare(&description.wire[0], &off, &QEMU_7_2, &Places::default());
     line.expect("can be had");
 }
 

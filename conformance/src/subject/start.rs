@@ -1,0 +1,73 @@
+//! One start of a VMM with an image of ours: its folder, its command line, its console.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::console::Console;
+use super::description::{Description, Launch, Places};
+use super::disk;
+use super::peer::Peers;
+use super::process::Process;
+use super::remains::Folder;
+use crate::case::Setup;
+use crate::layout::Layout;
+use crate::machine::{Broken, Stop};
+
+/// Everything that has to be there while the VMM runs, and its command line.
+pub(super) struct Start {
+    /// Program and arguments.
+    pub(super) words: Vec<String>,
+    /// The kernel's command line.
+    pub(super) append: String,
+    /// Paths of the devices' disks, as in [`Places`].
+    pub(super) disks: Vec<Option<String>>,
+    socket: String,
+    _peers: Peers,
+    _folder: Folder,
+}
+
+impl Start {
+    /// Prepares a start with the kernel, and the initial RAM disk if any, at these paths.
+    ///
+    /// # Errors
+    /// As [`Description::prepare`], and [`Broken::Start`] when files or sockets cannot be made.
+    pub(super) fn plan(
+        description: &Description,
+        launch: &Launch,
+        setup: &Setup,
+        layout: &Layout,
+        (kernel, initrd): (&Path, Option<&Path>),
+        append: String,
+    ) -> Result<Start, Stop> {
+        let start = |error: std::io::Error| Broken::Start(format!("prepare its folder: {error}"));
+        let folder = Folder::new().map_err(start)?;
+        let peers = Peers::start(folder.path(), setup)?;
+        let places = Places {
+            socket: folder.path().join("serial").display().to_string(),
+            kernel: Some(kernel.display().to_string()),
+            initrd: initrd.map(|initrd| initrd.display().to_string()),
+            append,
+            folder: folder.path().to_owned(),
+            disks: disk::write_images(folder.path(), setup).map_err(start)?,
+            peers: peers.paths(),
+            ..Places::default()
+        };
+        Ok(Start {
+            words: description.prepare(launch, setup, layout, &places)?,
+            append: places.append,
+            disks: places.disks,
+            socket: places.socket,
+            _peers: peers,
+            _folder: folder,
+        })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`Broken::Start`] when the program cannot be started or does not open the guest's serial port.
+    pub(super) fn console(&self, launch: &Launch) -> Result<(Process, Console), Broken> {
+        let limit = Duration::from_millis(launch.start_ms);
+        Console::spawn(&self.words, launch.serial, Path::new(&self.socket), limit)
+    }
+}
