@@ -86,7 +86,7 @@ impl Session {
             stream.set_write_timeout(Some(SILENCE_MAX))
         };
         limit(&ours).map_err(|error| fail("make a console", &error))?;
-        let process = Process::spawn(&words, Some(theirs)).map_err(|error| format!("{error:?}"))?;
+        let process = Process::spawn(&words, Some(theirs.into())).map_err(|error| format!("{error:?}"))?;
         let mut session = Session {
             setup,
             process,
