@@ -26,6 +26,8 @@ use tempfile::TempDir;
     2,
     "--accel nope: no such way; choose from kvm, kvm-ioeventfd, kvm-irqchip-on"
 )]
+#[case::kernel(&["run", "--kernel", "missing"], 2, "--kernel missing: No such file")]
+#[case::no_kernel(&["run", "--kernel", "empty"], 2, "--kernel empty: this is neither an ELF file nor a bzImage")]
 #[case::images(&["run", "--images", "missing"], 2, "--images missing: no such folder; cargo xtask guest-images builds")]
 #[case::empty_filter(&["run", "--filter", ""], 4, "nothing selected: no case matches ''")]
 #[case::empty_part(&["run", "--filter", "rtc", "--partition", "999/999"], 4, "nothing selected")]

@@ -902,7 +902,7 @@ fn answer_ms_default() -> u64 {
 }
 
 fn linux_ms_default() -> u64 {
-    60_000
+    80_000
 }
 
 /// A firmware that starts PVH kernels and bzImages.

@@ -32,8 +32,9 @@ pub(super) fn console(report: &mut Report, machine: &Machine<'_>) -> Result<(), 
     let mut back = Vec::new();
     for part in sent.chunks(PART_BYTES) {
         console.write_all(part).map_err(Ends::wrong("write to /dev/hvc0"))?;
-        if machine.echoes("console") {
-            receive(&mut console, part.len(), &mut back)?;
+        // One that does not answer is not waited for again.
+        if machine.echoes("console") && !receive(&mut console, part.len(), &mut back)? {
+            break;
         }
     }
     report.fact(
@@ -57,8 +58,8 @@ pub(super) fn console(report: &mut Report, machine: &Machine<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Receives `count` bytes, or what comes of them in time.
-fn receive(console: &mut File, count: usize, into: &mut Vec<u8>) -> Result<(), Ends> {
+/// Receives `count` bytes, or what comes of them in time; whether all came.
+fn receive(console: &mut File, count: usize, into: &mut Vec<u8>) -> Result<bool, Ends> {
     let deadline = Instant::now() + ANSWER_LIMIT;
     let end = into.len() + count;
     while into.len() < end {
@@ -66,13 +67,13 @@ fn receive(console: &mut File, count: usize, into: &mut Vec<u8>) -> Result<(), E
         let limit = Timespec::try_from(left).unwrap_or_default();
         let mut ready = [PollFd::new(&*console, PollFlags::IN)];
         if poll(&mut ready, Some(&limit)).map_err(Ends::wrong("wait for /dev/hvc0"))? == 0 {
-            return Ok(());
+            return Ok(false);
         }
         let mut buffer = [0; PART_BYTES];
         let count = console.read(&mut buffer).map_err(Ends::wrong("read /dev/hvc0"))?;
         into.extend(&buffer[..count]);
     }
-    Ok(())
+    Ok(true)
 }
 
 const BYTES: usize = 1000;
