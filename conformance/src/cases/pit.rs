@@ -246,6 +246,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "pit/mode-1/high-after-count",
+        title: "OUT is high once the count has run out, and stays high.",
+        clause: &clause::MODE_1_OUT,
+        needs: Caps::TIME,
+        body: Body::Bus(mode_1_out),
+        ..AREA
+    },
+    Case {
         id: "pit/mode-1/without-gate",
         title: "Whether mode 1 counts without a rise of its gate.",
         clause: &clause::MODE_1,
@@ -677,6 +685,24 @@ fn mode_1(p: &mut Probe<'_>) -> Result<(), Stop> {
     } else {
         "counts from the write on"
     });
+    Ok(())
+}
+
+/// Whether the count is taken for a trigger or none comes: a pulse, if there is one, is over once a longer count that
+/// was written later has run out.
+fn mode_1_out(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for count in [2, 0x1001] {
+        p.point(format!("count {count:#x}"));
+        pit::program(p, 0, BOTH, 1, count)?;
+        pit::program(p, 1, BOTH, 0, count + 1)?;
+        let passed = pit::look_until(p, 1_000_000, |p| pit::out(p, 1))?;
+        p.require_eq("OUT of counter 1 rose", passed, true)?;
+        for look in 1..=4 {
+            let status = pit::status(p, 0)?;
+            p.check_eq("access, mode and BCD", status & 0x3f, 0x32u8);
+            p.check_eq(&format!("OUT of counter 0, look {look}"), status & OUT, OUT);
+        }
+    }
     Ok(())
 }
 

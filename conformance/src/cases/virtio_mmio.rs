@@ -268,6 +268,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-mmio/shm/absent-base",
+        title: "A shared memory region that does not exist has a base of all ones.",
+        clause: &clause::SHM_ABSENT_BASE,
+        body: Body::Bus(shm_absent_base),
+        ..AREA
+    },
+    Case {
         id: "virtio-mmio/shm/absent-length",
         title: "A shared memory region that does not exist has a length of all ones.",
         clause: &clause::SHM_ABSENT,
@@ -734,18 +741,28 @@ fn config_generation(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn shm_absent(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_no_region(p, [("SHMLenLow", reg::SHM_LEN_LOW), ("SHMLenHigh", reg::SHM_LEN_HIGH)])
+}
+
+fn shm_absent_base(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_no_region(
+        p,
+        [("SHMBaseLow", reg::SHM_BASE_LOW), ("SHMBaseHigh", reg::SHM_BASE_HIGH)],
+    )
+}
+
+/// No device of this machine has a shared memory region; these registers say so for every selector.
+fn check_no_region(p: &mut Probe<'_>, registers: [(&str, u64); 2]) -> Result<(), Stop> {
     let transport = Transport::first_device(p);
     let magic = transport.read(p, reg::MAGIC_VALUE)?;
     p.check_eq("MagicValue", magic, MAGIC);
     for region in [0, 1, 255] {
         p.point(format!("region {region}"));
         transport.write(p, reg::SHM_SEL, region)?;
-        let (low, high) = (
-            transport.read(p, reg::SHM_LEN_LOW)?,
-            transport.read(p, reg::SHM_LEN_HIGH)?,
-        );
-        p.check_eq("SHMLenLow", low, u32::MAX);
-        p.check_eq("SHMLenHigh", high, u32::MAX);
+        for (name, register) in registers {
+            let value = transport.read(p, register)?;
+            p.check_eq(name, value, u32::MAX);
+        }
     }
     Ok(())
 }

@@ -53,6 +53,8 @@ clauses! { "virtio", DOCUMENT;
         "ConfigGeneration changes only when the configuration may have changed.";
     SHM_ABSENT = "shm-absent", "4.2.2, SHMLenLow and SHMLenHigh",
         "The length of a shared memory region that does not exist reads as all ones.";
+    SHM_ABSENT_BASE = "shm-absent-base", "4.2.2, SHMBaseLow and SHMBaseHigh",
+        "The base address of a shared memory region that does not exist reads as all ones.";
     INTERRUPT_ACK = "interrupt-ack", "4.2.2, InterruptACK",
         "Writing InterruptACK clears exactly the bits given; reading InterruptStatus clears none.";
     LEGACY_PFN = "legacy-pfn", "4.2.4, QueuePFN",

@@ -444,6 +444,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(LostEvents(|event| event.gsi == 0)),
     },
     Mutant {
+        name: "pit-mode-1-upside-down",
+        title: "The one-shot pulse of mode 1 is high, and OUT is low behind it.",
+        case: "pit/mode-1/high-after-count",
+        make: |_| Box::<PitModeOneUpsideDown>::default(),
+    },
+    Mutant {
         name: "pit-read-back-ignored",
         title: "There is no read-back command.",
         case: "pit/read-back/counts-of-many",
@@ -856,6 +862,17 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Requests of before a reset are carried out after it.",
         case: "virtqueue/reset/before-notify",
         make: |_| Box::<OldBuffersWritten>::default(),
+    },
+    Mutant {
+        name: "virtio-shm-absent-is-at-0",
+        title: "A shared memory region that is not there has base 0.",
+        case: "virtio-mmio/shm/absent-base",
+        make: |_| {
+            Box::new(VirtioMask {
+                offset: reg::VIRTIO_SHM_BASE_LOW,
+                mask: 0,
+            })
+        },
     },
     Mutant {
         name: "virtio-shm-absent-is-empty",
@@ -1955,6 +1972,7 @@ mod reg {
     pub(super) const VIRTIO_QUEUE_NUM_MAX: u64 = 0x034;
     pub(super) const VIRTIO_QUEUE_NUM: u64 = 0x038;
     pub(super) const VIRTIO_SHM_LEN_LOW: u64 = 0x0b0;
+    pub(super) const VIRTIO_SHM_BASE_LOW: u64 = 0x0b8;
     pub(super) const VIRTIO_QUEUE_PFN: u64 = 0x040;
     pub(super) const VIRTIO_QUEUE_SEL: u64 = 0x030;
     pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;

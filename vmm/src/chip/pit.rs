@@ -10,9 +10,8 @@
 //!   another runs. NULL COUNT (status bit 6) therefore always reads 0, even between control word and count.
 //! - GATE has no effect: counter 2 counts though its gate is low, and modes 1 and 5 start when the count is written,
 //!   not at a rise of the gate that never comes.
-//! - OUT is a function of the clocks since the load: mode 1 is high before terminal count and low after it (the data
-//!   sheet has it the other way round); the one-clock pulses of modes 2, 4 and 5 are high instead of low. A control
-//!   word alone does not move the line; the next transition, still at the old time, sees the new mode.
+//! - OUT is a function of the clocks since the load; the one-clock pulses of modes 2, 4 and 5 are high instead of low.
+//!   A control word alone does not move the line; the next transition, still at the old time, sees the new mode.
 //! - The line of mode 2 is low from clock N to N + 1 of each period and high otherwise, one clock later than OUT of the
 //!   data sheet, while the status byte shows the formula above.
 //! - The first byte of a two-byte count does not stop counting in mode 0.
@@ -25,6 +24,7 @@
 //! - Modes 6 and 7 count as 2 and 3 ("don't care"), and read back as written. QEMU counts 6 and 7 as 2 with OUT of 0.
 //! - A control word unlatches the count ("held until it is read, or until the counter is reprogrammed"); QEMU keeps it.
 //! - Mode 2 never skips an edge; QEMU does where a clock falls on a whole nanosecond.
+//! - The one-shot pulse of mode 1 is low, and OUT stays high behind it; QEMU before 8.2 has it the other way round.
 
 use crate::device::{Access, Ctx, Device, Region};
 use crate::inspect::Inspector;
@@ -315,8 +315,7 @@ impl Counter {
         let clocks = self.clocks(now);
         let count = u64::from(self.count);
         match self.behaviour() {
-            0 => count <= clocks,
-            1 => clocks < count,
+            0 | 1 => count <= clocks,
             2 => clocks != 0 && clocks.is_multiple_of(count),
             3 => clocks % count < count.div_ceil(2),
             _ => clocks == count,

@@ -47,6 +47,13 @@ pub(super) struct PitCounts {
     both: [bool; 3],
 }
 
+/// The status of counters in mode 1 has OUT the other way round.
+#[derive(Default)]
+pub(super) struct PitModeOneUpsideDown {
+    modes: [u32; 3],
+    status_of: Option<u16>,
+}
+
 /// A latched count outlives a control word.
 #[derive(Default)]
 pub(super) struct PitLatchKept {
@@ -311,6 +318,33 @@ impl Bug for PitCounts {
         let count = (self.change)(value << 8 | low);
         inner.port_write(port, width, count & 0xff)?;
         inner.port_write(port, width, count >> 8)
+    }
+}
+
+impl Bug for PitModeOneUpsideDown {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::PIT_CONTROL {
+            let counter = (value >> 6) as usize;
+            if counter == 3 {
+                let is_status_alone = value & 0x30 == 0x20;
+                self.status_of = is_status_alone.then(|| (value >> 1 & 7).trailing_zeros() as u16);
+            } else if value & 0x30 != 0 {
+                self.modes[counter] = value >> 1 & 7;
+            }
+        }
+        inner.port_write(port, width, value)
+    }
+
+    fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
+        let value = inner.port_read(port, width)?;
+        match self.status_of {
+            Some(counter) if reg::PIT_COUNTERS + counter == port => {
+                self.status_of = None;
+                let is_mode_1 = self.modes.get(usize::from(counter)) == Some(&1);
+                Ok(if is_mode_1 { value ^ 0x80 } else { value })
+            }
+            _ => Ok(value),
+        }
     }
 }
 
