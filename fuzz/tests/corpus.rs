@@ -46,6 +46,23 @@ fn seeds_in_the_tree_reach_every_canary(#[case] target: &Target) {
     assert_eq!(tally.missed(), Vec::<&str>::new());
 }
 
+/// So that `touchstone record --programs` knows it without the targets.
+#[test]
+fn seeds_say_which_machine_they_are_for() {
+    for target in targets::ALL {
+        for seed in seeds::written(target).expect("seeds read") {
+            let file = seeds::folder(target).join(format!("{}.txt", seed.name));
+            let text = std::fs::read_to_string(&file).expect("it was read before");
+            let heading = seed.program.heading(target);
+            assert!(
+                text.contains(&heading),
+                "{}: wants the lines\n{heading}",
+                file.display()
+            );
+        }
+    }
+}
+
 #[rstest]
 #[case::fw_cfg(&FW_CFG)]
 #[case::ioapic(&IOAPIC)]
