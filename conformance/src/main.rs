@@ -202,6 +202,9 @@ struct RunArguments {
     /// For each unexpected result write a folder with all that is needed to look into it elsewhere.
     #[arg(long, value_name = "DIR")]
     capsules: Option<PathBuf>,
+    /// Let a recorded machine take part, too: a folder of text files or FILE.txt; may be repeated.
+    #[arg(long, value_name = "RECORDING")]
+    recording: Vec<PathBuf>,
     /// Print the matrix of cases and subjects.
     #[arg(long)]
     matrix: bool,
@@ -425,6 +428,7 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
         capsule::prepare(folder).map_err(|problem| End::new(End::USAGE, format!("--capsules {problem}")))?;
     }
     let stop = watch_signals(true)?;
+    let recorded = recordings::voices(&arguments.recording)?;
     let mut bar = Bar::new(plan.units.len());
     let results = runner::run(&plan, &options, &stop, &mut bar);
     bar.clear();
@@ -440,6 +444,10 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
         replay_by: &arguments.replay_by,
     };
     let mut report = Report::new(&plan, &results, &circumstances);
+    for (recording, problems) in recorded {
+        report.recordings.push(recording);
+        report.problems.extend(problems);
+    }
     report.problems.extend(missing_depths(&arguments.require, &plan));
     report
         .problems

@@ -5,6 +5,9 @@
 //! form has no line for it. Where devices work through queues on their own time, a look at a small place in RAM is a
 //! wait whose length is the host's: a run of equal looks becomes one `poll` for the last answer. A case whose answers
 //! depend on the host's time is left out.
+//!
+//! A recording is to be the same each time. What runs on the host's time or has random data is recorded [`TAKES`] times:
+//! an answer that is not the same in all of them is not kept, and a record that takes another way is left out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +15,9 @@ use crate::case::{Case, Setup};
 use crate::layout::Layout;
 use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
 use crate::program::{Action, Hex, MEMORY_LENGTH_MAX};
-use crate::recording::{Operation, Record, Recording, Step};
+use crate::program_file::Program;
+use crate::recording::{ANY, Operation, Record, Recording, Step};
+use crate::replay;
 use crate::runner::{Options, Unit, run_unit};
 use crate::subject::{Lane, Way};
 use crate::verdict::Verdict;
@@ -22,7 +27,9 @@ use crate::verdict::Verdict;
 pub struct Outcome {
     /// The records, in the order of the cases. `source` is left to the caller.
     pub recording: Recording,
-    /// Cases of which nothing was kept, with the reason.
+    /// Answers that are others each time, and so are not kept.
+    pub masked: usize,
+    /// Cases or programs of which nothing was kept, with the reason.
     pub left_out: Vec<(String, String)>,
 }
 
@@ -39,45 +46,142 @@ pub fn record(
     lane.layout.profile.clone_into(&mut outcome.recording.profile);
     for &case in cases.iter().filter(|case| lane.takes(case)) {
         progress(case.id);
-        *tape_of(&tape) = Tape::new(is_in(Caps::LINES, case.needs));
-        let result = run_unit(&Unit { case, lane: 0 }, &lane, options);
-        let tape = std::mem::take(&mut *tape_of(&tape));
-        let way = lane.ways.iter().find(|way| way.name == result.way);
-        let caps = way
-            .and_then(|way| way.adapter.as_ref().ok())
-            .map_or(Caps::NONE, |adapter| adapter.caps());
-        let reason = match result.verdict {
-            Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Note
-                if is_in(Caps::TIME, case.needs) && !is_in(Caps::CLOCK, caps) =>
-            {
-                Some("its time is the host's, so that its answers are others each time".to_owned())
+        match case_steps(case, &lane, &tape, options) {
+            Err(reason) => outcome.left_out.push((case.id.to_owned(), reason)),
+            Ok((steps, masked)) => {
+                outcome.masked += masked;
+                outcome.recording.records.push(Record {
+                    name: case.id.to_owned(),
+                    config: config(&case.setup, case.needs),
+                    steps,
+                });
             }
-            Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Note if tape.is_full => {
-                Some(format!("it makes more than {STEPS_MAX} accesses"))
-            }
-            Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Note if tape.steps.is_empty() => {
-                Some("it makes no access that the text form has a line for".to_owned())
-            }
-            Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Note => None,
-            verdict => Some(format!(
-                "{verdict}: {}",
-                result.reason.as_deref().unwrap_or("no reason")
-            )),
-        };
-        match reason {
-            Some(reason) => outcome.left_out.push((case.id.to_owned(), reason)),
-            None => outcome.recording.records.push(Record {
-                name: case.id.to_owned(),
-                config: config(&case.setup, case.needs),
-                steps: if is_in(Caps::QUEUES, case.needs) {
-                    join_looks(tape.steps, &case.setup, lane.layout)
-                } else {
-                    tape.steps
-                },
-            }),
         }
     }
     (lane, outcome)
+}
+
+/// Runs programs in a lane, each on a machine of its own, and keeps their answers. `progress` is told each name.
+pub fn record_programs(lane: &Lane, programs: &[Program], progress: &mut dyn FnMut(&str)) -> Outcome {
+    let mut outcome = Outcome::default();
+    lane.layout.profile.clone_into(&mut outcome.recording.profile);
+    for program in programs {
+        progress(&program.name);
+        match program_record(program, lane) {
+            Err(reason) => outcome.left_out.push((program.name.clone(), reason)),
+            Ok((record, masked)) => {
+                outcome.masked += masked;
+                outcome.recording.records.push(record);
+            }
+        }
+    }
+    outcome
+}
+
+fn program_record(program: &Program, lane: &Lane) -> Result<(Record, usize), String> {
+    if let Some(reason) = &program.unfit {
+        return Err(reason.clone());
+    }
+    let setup = program.setup().map_err(|error| error.to_string())?;
+    let needs = program.needs()?;
+    let program = program.moved(lane.layout);
+    let adapters = lane.ways.iter().flat_map(|way| way.adapter.as_deref());
+    let mut missing = Caps::NONE;
+    let adapter = adapters
+        .inspect(|adapter| missing = adapter.caps().missing(needs))
+        .find(|adapter| is_in(needs, adapter.caps()))
+        .ok_or_else(|| format!("subject lacks capability {missing}"))?;
+    let mut take = || -> Result<(Vec<Step>, Caps), String> {
+        let tape = Arc::new(Mutex::new(Tape::new(true)));
+        let perform = || -> Result<(), Stop> {
+            let mut machine = Taped::new(adapter.boot(&setup, lane.layout)?, &tape)?;
+            for action in &program.actions {
+                replay::act(&mut machine, action)?;
+            }
+            Ok(())
+        };
+        perform().map_err(|stop| match stop {
+            Stop::Unavailable(reason) | Stop::NotApplicable(reason) => reason,
+            Stop::Unsupported(caps) => format!("subject lacks capability {caps}"),
+            Stop::Broken(broken) => broken.to_string(),
+            Stop::NotMet => "a requirement is not met".to_owned(),
+        })?;
+        let steps = std::mem::take(&mut *tape_of(&tape)).finish()?;
+        Ok((finished(steps, needs, &setup, lane.layout), adapter.caps()))
+    };
+    let (steps, masked) = same_each_time(&mut take)?;
+    let mut config = program.config.clone();
+    config.push(("needs".to_owned(), needs.to_string()));
+    config.sort();
+    let name = program.name.clone();
+    Ok((Record { name, config, steps }, masked))
+}
+
+/// The steps of a case, and how many of them have no answer that is the same each time; or why it is not kept.
+fn case_steps(
+    case: &'static Case,
+    lane: &Lane,
+    tape: &Mutex<Tape>,
+    options: &Options,
+) -> Result<(Vec<Step>, usize), String> {
+    let mut take = || -> Result<(Vec<Step>, Caps), String> {
+        *tape_of(tape) = Tape::new(is_in(Caps::LINES, case.needs));
+        let result = run_unit(&Unit { case, lane: 0 }, lane, options);
+        let tape = std::mem::take(&mut *tape_of(tape));
+        let way = lane.ways.iter().find(|way| way.name == result.way);
+        let adapter = way.and_then(|way| way.adapter.as_ref().ok());
+        let caps = adapter.map_or(Caps::NONE, |adapter| adapter.caps());
+        match result.verdict {
+            Verdict::Pass | Verdict::Fail | Verdict::Warn | Verdict::Note => {}
+            verdict => {
+                let reason = result.reason.as_deref().unwrap_or("no reason");
+                return Err(format!("{verdict}: {reason}"));
+            }
+        }
+        if is_in(Caps::TIME, case.needs) && !is_in(Caps::CLOCK, caps) {
+            return Err("its time is the host's, so that its answers are others each time".to_owned());
+        }
+        Ok((finished(tape.finish()?, case.needs, &case.setup, lane.layout), caps))
+    };
+    same_each_time(&mut take)
+}
+
+fn finished(steps: Vec<Step>, needs: Caps, setup: &Setup, layout: &Layout) -> Vec<Step> {
+    if is_in(Caps::QUEUES, needs) {
+        join_looks(steps, setup, layout)
+    } else {
+        steps
+    }
+}
+
+/// Where time is the host's and data may be random, what is not the same in each of some takes is no answer.
+fn same_each_time(take: &mut dyn FnMut() -> Result<(Vec<Step>, Caps), String>) -> Result<(Vec<Step>, usize), String> {
+    let (mut steps, caps) = take()?;
+    if is_in(Caps::CLOCK, caps) || is_in(Caps::FROZEN, caps) {
+        return Ok((steps, 0));
+    }
+    for _ in 1..TAKES {
+        let (again, _) = take()?;
+        let same_way = |(a, b): (&Step, &Step)| access(&a.operation) == access(&b.operation);
+        if steps.len() != again.len() || !steps.iter().zip(&again).all(same_way) {
+            return Err("it makes other accesses each time".to_owned());
+        }
+        for (step, again) in steps.iter_mut().zip(&again) {
+            if (&step.events, &step.answer) != (&again.events, &again.answer) {
+                step.mask();
+            }
+        }
+    }
+    let masked = steps.iter().filter(|step| step.answer == ANY).count();
+    Ok((steps, masked))
+}
+
+/// What is done, whatever answer it waits for.
+fn access(operation: &Operation) -> Option<&Action> {
+    match operation {
+        Operation::Action(action) | Operation::Poll(action, _) => Some(action),
+        Operation::WatchLines => None,
+    }
 }
 
 fn is_in(part: Caps, caps: Caps) -> bool {
@@ -137,6 +241,17 @@ impl Tape {
             self.is_full = true;
         }
     }
+
+    /// What was kept, if it is all that was done, and not nothing.
+    fn finish(self) -> Result<Vec<Step>, String> {
+        if self.is_full {
+            Err(format!("it makes more than {STEPS_MAX} accesses"))
+        } else if self.steps.iter().all(|step| step.operation == Operation::WatchLines) {
+            Err("it makes no access that the text form has a line for".to_owned())
+        } else {
+            Ok(self.steps)
+        }
+    }
 }
 
 /// Powers on machines whose accesses are kept.
@@ -155,24 +270,7 @@ impl Adapter for TapedAdapter {
     }
 
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
-        let mut machine = self.inner.boot(setup, layout)?;
-        let mut pending = Vec::new();
-        let is_watching = tape_of(&self.tape).is_watching;
-        if is_watching {
-            // What changed before the first access is the body's to see, and no answer to anything.
-            pending = machine.line_events()?;
-            tape_of(&self.tape).push(Step {
-                operation: Operation::WatchLines,
-                events: Vec::new(),
-                answer: String::new(),
-            });
-        }
-        Ok(Box::new(Taped {
-            machine,
-            tape: Arc::clone(&self.tape),
-            is_watching,
-            pending,
-        }))
+        Ok(Box::new(Taped::new(self.inner.boot(setup, layout)?, &self.tape)?))
     }
 }
 
@@ -185,6 +283,26 @@ struct Taped {
 }
 
 impl Taped {
+    fn new(mut machine: Box<dyn Machine>, tape: &Arc<Mutex<Tape>>) -> Result<Taped, Stop> {
+        let mut pending = Vec::new();
+        let is_watching = tape_of(tape).is_watching;
+        if is_watching {
+            // What changed before the first access is the body's to see, and no answer to anything.
+            pending = machine.line_events()?;
+            tape_of(tape).push(Step {
+                operation: Operation::WatchLines,
+                events: Vec::new(),
+                answer: String::new(),
+            });
+        }
+        Ok(Taped {
+            machine,
+            tape: Arc::clone(tape),
+            is_watching,
+            pending,
+        })
+    }
+
     fn keep(&mut self, action: Action, answer: String) -> Result<(), Stop> {
         let events = if self.is_watching {
             self.machine.line_events()?
@@ -388,6 +506,9 @@ fn size_text(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// How often something is recorded that may be another thing each time.
+pub const TAKES: usize = 3;
+
 /// Most accesses of one record.
 pub const STEPS_MAX: usize = 500_000;
 
@@ -403,7 +524,8 @@ mod tests {
     use super::*;
     use crate::catalog;
     use crate::layout::MICROVM_2019;
-    use crate::replay::{self, Settled};
+    use crate::replay;
+    use crate::settled::Settled;
     use crate::subject::{Subject, Wanted};
 
     fn lane_of(subject: &str) -> Lane {

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Numbers in answers are hexadecimal without prefix, and `inb 0x71 *3` is the same read three times. Changes of
-//! interrupt lines stand before the answer; `raise 8 *4` is raise, lower, raise, lower of line 8.
+//! interrupt lines stand before the answer; `raise 8 *4` is raise, lower, raise, lower of line 8. An answer `?` is
+//! another one each time, and so no answer to hold anything against.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -57,7 +58,7 @@ pub struct Step {
     pub operation: Operation,
     /// Changes of interrupt lines that the operation caused, where lines were watched.
     pub events: Vec<LineEvent>,
-    /// The number or bytes answered, lower-case hexadecimal; empty for a bare OK.
+    /// The number or bytes answered, lower-case hexadecimal; empty for a bare OK, [`ANY`] where it differs each time.
     pub answer: String,
 }
 
@@ -352,6 +353,15 @@ impl Step {
         Ok(steps)
     }
 
+    /// Makes it a step without an answer to hold anything against.
+    pub fn mask(&mut self) {
+        if let Operation::Poll(action, _) = &self.operation {
+            self.operation = Operation::Action(action.clone());
+        }
+        self.events.clear();
+        ANY.clone_into(&mut self.answer);
+    }
+
     fn is_repeatable(&self) -> bool {
         self.events.is_empty() && !self.answer.is_empty() && matches!(self.operation, Operation::Action(_))
     }
@@ -486,6 +496,9 @@ fn parse_config(line: &str) -> Result<Vec<(String, String)>, String> {
     }
     Ok(config)
 }
+
+/// The answer of a step that is answered otherwise each time; its events are not kept either.
+pub const ANY: &str = "?";
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 

@@ -8,7 +8,9 @@ use conformance::golden::{self, Aspect, Recorded};
 use conformance::layout::Layout;
 use conformance::machine::{Adapter, Depth, Machine};
 use conformance::recording::{Record, Recording};
-use conformance::replay::{self, Settled, Summary};
+use conformance::replay::{self, Summary};
+use conformance::report::RecordingFacts;
+use conformance::settled::Settled;
 use conformance::subject::{Lane, Subject, Wanted};
 
 use super::{End, find_above, out};
@@ -30,7 +32,7 @@ pub(crate) struct ReplayArguments {
     /// Only records whose name begins so; may be repeated.
     #[arg(long, value_name = "PREFIX")]
     filter: Vec<String>,
-    /// Differences that are settled in writing; the default is golden/recordings/settled-PROFILE.toml.
+    /// Differences that are settled in writing; the default is settled.toml in the recording's folder.
     #[arg(long, value_name = "FILE")]
     settled: Option<PathBuf>,
     /// Most differences to print.
@@ -81,7 +83,7 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<(), End> {
     let layout = profile_of(&recording, arguments.profile)?;
     let settled = match &arguments.settled {
         Some(file) => Some(file.clone()),
-        None => find_above(&format!("golden/recordings/settled-{}.toml", layout.profile)),
+        None => Settled::beside(&arguments.recording),
     };
     let settled = settled
         .map(|file| Settled::read(&file))
@@ -101,6 +103,14 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<(), End> {
     let summary = replay::replay(&recording, &adapters, layout, &settled, &select, &mut progress);
     bar.finish_and_clear();
     let summary = summary.map_err(|error| End::new(End::UNEXPECTED, error.to_string()))?;
+    if summary.areas.is_empty()
+        && let Some((_, reason)) = summary
+            .skipped
+            .iter()
+            .find(|(_, reason)| reason.starts_with(NOT_STARTED))
+    {
+        return Err(End::new(End::NOT_STARTED, format!("{}: {reason}", lane.title())));
+    }
     if summary.areas.is_empty() && summary.skipped.is_empty() {
         return Err(End::new(
             End::NOTHING,
@@ -111,17 +121,41 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> Result<(), End> {
     // Only a whole replay can tell that a decision is no longer needed.
     let whole = arguments.filter.is_empty() && arguments.subject == "reference" && summary.skipped.is_empty();
     let stale = if whole { summary.stale.as_slice() } else { &[] };
-    for pattern in stale {
-        out(&format!("stale: {}: no difference needs '{pattern}'", settled.place));
+    for problem in stale {
+        out(&format!("stale: {}: {problem}", settled.place));
     }
     if summary.findings.is_empty() && stale.is_empty() {
         Ok(())
     } else {
-        Err(End::new(
-            End::UNEXPECTED,
-            format!("{} differences are not settled", summary.findings.len()),
-        ))
+        let (unsettled, stale) = (summary.findings.len(), stale.len());
+        let text = format!("{unsettled} differences are not settled, {stale} decisions are stale");
+        Err(End::new(End::UNEXPECTED, text))
     }
+}
+
+/// What each recording of a run comes to on the reference, and what of it is wrong.
+pub(crate) fn voices(paths: &[PathBuf]) -> Result<Vec<(RecordingFacts, Vec<String>)>, End> {
+    paths.iter().map(|path| voice(path)).collect()
+}
+
+fn voice(path: &Path) -> Result<(RecordingFacts, Vec<String>), End> {
+    let usage = |problem: String| End::new(End::USAGE, format!("--recording {problem}"));
+    let recording = Recording::read(path).map_err(|error| usage(error.to_string()))?;
+    let layout = Layout::by_name(&recording.profile)
+        .ok_or_else(|| usage(format!("{}: does not say which profile it is", path.display())))?;
+    let settled = Settled::beside(path).map(|file| Settled::read(&file)).transpose();
+    let settled = settled.map_err(|error| usage(error.to_string()))?.unwrap_or_default();
+    let lane = lane("reference", Depth::Bus, Some(layout))?;
+    let summary = replay::replay(&recording, &adapters(&lane)?, layout, &settled, &|_| true, &mut |_| {});
+    let summary = summary.map_err(|error| End::new(End::UNEXPECTED, error.to_string()))?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Ok(RecordingFacts::new(
+        &recording,
+        &settled,
+        &summary,
+        &name,
+        &lane.title(),
+    ))
 }
 
 fn print_summary(recording: &Recording, lane: &Lane, summary: &Summary, arguments: &ReplayArguments) {
@@ -169,6 +203,9 @@ fn shortened(answer: &str) -> String {
 }
 
 const ANSWER_LENGTH_SHOWN: usize = 80;
+
+/// How the reason begins for which a record was skipped whose machine did not start.
+const NOT_STARTED: &str = "subject did not start";
 
 /// Writes a recording as text.
 pub(crate) fn recording(command: &RecordingCommand) -> Result<(), End> {

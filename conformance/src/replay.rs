@@ -2,38 +2,14 @@
 //!
 //! A difference that was settled in writing (see [`Settled`]) is counted apart; any other is a finding.
 
-use std::path::Path;
-
-use serde::Deserialize;
+use std::fmt;
 
 use crate::case::Setup;
-use crate::files;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Broken, Caps, LineEvent, Machine, Stop};
 use crate::program::{Action, Hex, parse_number};
-use crate::recording::{Operation, Record, Recording, Step, level_word};
-
-/// Differences whose reason is written down: who is right, by which document.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settled {
-    /// The file, for messages.
-    #[serde(skip)]
-    pub place: String,
-    /// One decision each.
-    #[serde(default, rename = "difference")]
-    pub differences: Vec<Decision>,
-}
-
-/// One decision: who is right, and where it shows.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Decision {
-    /// Who is right, and the document that says so.
-    pub reason: String,
-    /// Where it shows, as `record | operation | recorded | answered`; `*` in a part stands for any text.
-    pub at: Vec<String>,
-}
+use crate::recording::{ANY, Operation, Record, Recording, Step, level_word};
+use crate::settled::{SEPARATOR, Settled};
 
 /// What a replay found.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +20,10 @@ pub struct Summary {
     pub findings: Vec<Difference>,
     /// Records that this subject could not be asked, with the reason.
     pub skipped: Vec<(String, String)>,
-    /// Patterns of decisions that no difference needed.
+    /// For each decision, the differences that it settles.
+    pub settled: Vec<Vec<Difference>>,
+    /// What is wrong with the decisions if all of the recording was replayed on the machine they are about: a pattern
+    /// that no difference needed, another count of differences.
     pub stale: Vec<String>,
 }
 
@@ -72,23 +51,23 @@ pub struct Difference {
     pub step: usize,
     /// What was done.
     pub operation: String,
-    /// What was recorded.
+    /// What was recorded. Of many changes of lines in one answer only those stay that differ, between dots.
     pub recorded: String,
-    /// What the subject answered.
+    /// What the subject answered, likewise.
     pub answered: String,
+}
+
+/// As a pattern of a decision has it: `record | operation | recorded | answered`.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [&self.record, &self.operation, &self.recorded, &self.answered];
+        f.write_str(&parts.map(String::as_str).join(SEPARATOR))
+    }
 }
 
 /// What cannot be replayed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The decisions cannot be read.
-    #[error("{place}: {problem}")]
-    Settled {
-        /// The file.
-        place: String,
-        /// What is wrong.
-        problem: String,
-    },
     /// The subject broke.
     #[error("record {record}: {broken}")]
     Subject {
@@ -107,52 +86,6 @@ pub enum ReplayError {
     },
 }
 
-impl Settled {
-    /// Reads the decisions.
-    ///
-    /// # Errors
-    /// [`ReplayError::Settled`] names the file and what is wrong in it.
-    pub fn read(path: &Path) -> Result<Settled, ReplayError> {
-        let place = path.display().to_string();
-        let fail = |problem: String| ReplayError::Settled {
-            place: place.clone(),
-            problem,
-        };
-        let text = files::read_text(path, files::WRITTEN_BYTES_MAX).map_err(|error| fail(error.to_string()))?;
-        let mut settled: Settled = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
-        for decision in &settled.differences {
-            if decision.reason.trim().is_empty() {
-                return Err(fail(format!("the difference at {:?} has no reason", decision.at)));
-            }
-            if let Some(wrong) = decision.at.iter().find(|pattern| pattern.split(" | ").count() != 4) {
-                return Err(fail(format!(
-                    "'{wrong}' is not 'record | operation | recorded | answered'"
-                )));
-            }
-        }
-        settled.place = place;
-        Ok(settled)
-    }
-
-    /// The pattern that covers a difference, as (decision, pattern) indices.
-    fn find(&self, difference: &Difference) -> Option<(usize, usize)> {
-        let texts = [
-            &difference.record,
-            &difference.operation,
-            &difference.recorded,
-            &difference.answered,
-        ];
-        let covers = |pattern: &String| {
-            let parts: Vec<&str> = pattern.split(" | ").map(str::trim).collect();
-            parts.len() == texts.len() && parts.iter().zip(texts).all(|(part, text)| matches(part, text))
-        };
-        let decisions = self.differences.iter().enumerate();
-        decisions
-            .into_iter()
-            .find_map(|(index, decision)| Some((index, decision.at.iter().position(covers)?)))
-    }
-}
-
 /// Replays the records that `select` takes on fresh machines, each on the first of `adapters` that can do what the
 /// record needs. `progress` is told each record's name.
 ///
@@ -166,7 +99,10 @@ pub fn replay(
     select: &dyn Fn(&str) -> bool,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Summary, ReplayError> {
-    let mut summary = Summary::default();
+    let mut summary = Summary {
+        settled: vec![Vec::new(); settled.differences.len()],
+        ..Summary::default()
+    };
     let mut used: Vec<Vec<bool>> = settled
         .differences
         .iter()
@@ -196,6 +132,7 @@ pub fn replay(
                         Some((decision, pattern)) => {
                             used[decision][pattern] = true;
                             area.settled += 1;
+                            summary.settled[decision].push(difference);
                         }
                         None => {
                             area.differ += 1;
@@ -204,6 +141,12 @@ pub fn replay(
                     }
                 }
                 summary.add(area);
+            }
+            Err(Stop::Broken(Broken::Start(reason))) => {
+                // One machine of many may be too large for this host.
+                summary
+                    .skipped
+                    .push((record.name.clone(), format!("subject did not start: {reason}")));
             }
             Err(Stop::Broken(broken)) => {
                 return Err(ReplayError::Subject {
@@ -224,7 +167,17 @@ pub fn replay(
     }
     for (decision, used) in settled.differences.iter().zip(used) {
         let unused = decision.at.iter().zip(used).filter(|(_, used)| !used);
-        summary.stale.extend(unused.map(|(pattern, _)| pattern.clone()));
+        summary
+            .stale
+            .extend(unused.map(|(pattern, _)| format!("no difference needs '{pattern}'")));
+    }
+    for (decision, settled) in settled.differences.iter().zip(&summary.settled) {
+        if settled.len() != decision.count {
+            let (clause, count, at) = (&decision.clause, decision.count, &decision.at);
+            let found = settled.len();
+            let problem = format!("the decision by {clause} at {at:?} is about {count} answers; {found} differ so");
+            summary.stale.push(problem);
+        }
     }
     Ok(summary)
 }
@@ -322,10 +275,17 @@ fn replay_record(
             machine.line_events()?;
             watching = true;
         }
-        let (recorded, answered) = (shown(&step.events, &trim(step)), shown(&events, &answer));
-        answers += u64::from(!recorded.is_empty() || !answered.is_empty());
-        if recorded != answered {
+        if step.answer == ANY {
+            continue;
+        }
+        let wanted = trim(step);
+        let is_answer = !(events.is_empty() && answer.is_empty() && step.events.is_empty() && wanted.is_empty());
+        answers += u64::from(is_answer);
+        if (&step.events, &wanted) != (&events, &answer) {
             let (record, operation) = (record.name.clone(), step.operation.to_string());
+            let [recorded_events, answered_events] = unlike(&step.events, &events);
+            let recorded = format!("{recorded_events} {wanted}").trim().to_owned();
+            let answered = format!("{answered_events} {answer}").trim().to_owned();
             differences.push(Difference {
                 record,
                 step: index,
@@ -357,6 +317,29 @@ pub fn shown(events: &[LineEvent], answer: &str) -> String {
         .map(|event| format!("{} {}", level_word(event.level), event.gsi));
     let answer = (!answer.is_empty()).then(|| answer.to_owned());
     events.chain(answer).collect::<Vec<_>>().join(" ")
+}
+
+/// Two lists of changes as text; of long ones, the parts that differ between dots.
+fn unlike(a: &[LineEvent], b: &[LineEvent]) -> [String; 2] {
+    let mut lists = [a, b];
+    let mut dots = ["", ""];
+    if EVENTS_SHOWN_MAX < a.len().max(b.len()) {
+        let common = |(a, b): &(&LineEvent, &LineEvent)| a == b;
+        let start = a.iter().zip(b).take_while(common).count();
+        lists = lists.map(|list| &list[start..]);
+        let end = lists[0]
+            .iter()
+            .rev()
+            .zip(lists[1].iter().rev())
+            .take_while(common)
+            .count();
+        lists = lists.map(|list| &list[..list.len() - end]);
+        dots = [start, end].map(|count| if count == 0 { "" } else { "…" });
+    }
+    lists.map(|list| {
+        let words = [dots[0].to_owned(), shown(list, ""), dots[1].to_owned()].into_iter();
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    })
 }
 
 fn perform(machine: &mut dyn Machine, operation: &Operation) -> Result<String, Stop> {
@@ -409,23 +392,6 @@ pub fn act<M: Machine + ?Sized>(machine: &mut M, action: &Action) -> Result<Stri
     }
 }
 
-/// `*` stands for any text, the rest for itself.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
-        return false;
-    };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else {
-        return rest.is_empty();
-    };
-    for part in middle {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
-}
-
 /// `128M`, `5G`, `2883576K`: bytes, rounded up to 8 KiB as the machine rounds RAM.
 fn parse_size(text: &str) -> Option<u64> {
     let (digits, shift) = match text.chars().last()? {
@@ -440,23 +406,30 @@ fn parse_size(text: &str) -> Option<u64> {
 /// Most looks of one `poll`.
 const POLLS_MAX: usize = 1000;
 
+/// Lists of changes up to this long are shown whole in a difference.
+const EVENTS_SHOWN_MAX: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn star_stands_for_any_text() {
-        for (pattern, text, want) in [
-            ("*", "", true),
-            ("random/rtc/*", "random/rtc/17", true),
-            ("*/modern", "random/virtio_mmio/3/modern", true),
-            ("readl 0x*e70", "readl 0xc0000e70", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a", "ab", false),
-            ("a*b", "a", false),
-        ] {
-            assert_eq!(matches(pattern, text), want, "{pattern} on {text}");
-        }
+    fn long_lists_of_changes_show_where_they_differ() {
+        let toggles = |count: usize| -> Vec<LineEvent> {
+            let event = |index: usize| LineEvent {
+                gsi: 0,
+                level: index.is_multiple_of(2),
+            };
+            (0..count).map(event).collect()
+        };
+        let late = LineEvent { gsi: 8, level: true };
+        let long = toggles(40);
+        let with_late = [&long[..20], &[late], &long[20..]].concat();
+        assert_eq!(unlike(&long, &with_late), ["… …", "… raise 8 …"]);
+        assert_eq!(
+            unlike(&toggles(2), &toggles(3)),
+            ["raise 0 lower 0", "raise 0 lower 0 raise 0"]
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use conformance::files;
 use conformance::layout::Layout;
 use conformance::machine::Depth;
 use conformance::mustpass::{self, List, Retired};
+use conformance::program_file;
 use conformance::record;
 use conformance::recording::Recording;
 use conformance::report::{self, Report, capsule, merge};
@@ -30,6 +31,10 @@ pub(crate) struct RecordArguments {
     /// Only cases with this id, prefix or glob; may be repeated.
     #[arg(long, value_name = "PATTERN")]
     filter: Vec<String>,
+    /// Programs instead of cases: FILE.txt or a folder of such files, as in fuzz/seeds, or another recording; may be
+    /// repeated.
+    #[arg(long, value_name = "FILE.txt|DIR", conflicts_with = "filter")]
+    programs: Vec<PathBuf>,
     /// At this depth, bus or wire; the default is the first of them that the subject has.
     #[arg(long, value_parser = super::parse_depth)]
     depth: Option<Depth>,
@@ -85,6 +90,10 @@ pub(crate) struct MustpassArguments {
 /// Records a subject.
 pub(crate) fn record(arguments: &RecordArguments) -> Result<(), End> {
     let usage = |problem: String| End::new(End::USAGE, problem);
+    let mut programs = Vec::new();
+    for path in &arguments.programs {
+        programs.extend(program_file::read(path).map_err(|error| usage(error.to_string()))?);
+    }
     let selection = Selection {
         filters: arguments.filter.clone(),
         ..Selection::default()
@@ -104,27 +113,41 @@ pub(crate) fn record(arguments: &RecordArguments) -> Result<(), End> {
         let create = |error| usage(format!("{}: create: {error}", arguments.out.display()));
         fs::create_dir_all(&arguments.out).map_err(create)?;
     }
-    let bar = progress_bar(cases.len());
+    let bar = progress_bar(if programs.is_empty() {
+        cases.len()
+    } else {
+        programs.len()
+    });
     let mut progress = |case: &str| {
         bar.set_message(case.to_owned());
         bar.inc(1);
     };
-    let (lane, outcome) = record::record(lane, &cases, &Options::default(), &mut progress);
+    let (lane, outcome) = if programs.is_empty() {
+        record::record(lane, &cases, &Options::default(), &mut progress)
+    } else {
+        let outcome = record::record_programs(&lane, &programs, &mut progress);
+        (lane, outcome)
+    };
     bar.finish_and_clear();
     if let Some(reason) = lane.ways.iter().find_map(|way| way.health.never_started())
         && !lane.ways.iter().any(|way| way.health.has_started())
     {
         return Err(End::new(End::NOT_STARTED, format!("{}: {reason}", lane.title())));
     }
+    let what = if programs.is_empty() { "cases" } else { "programs" };
     let mut recording = outcome.recording;
     recording.source = format!("{}, {}", version(&subject), lane.title());
     let mut reasons: Vec<&str> = outcome.left_out.iter().map(|(_, reason)| reason.as_str()).collect();
     reasons.sort_unstable();
     for group in reasons.chunk_by(|a, b| a == b) {
-        out(&format!("left out {:>4} cases: {}", group.len(), group[0]));
+        out(&format!("left out {:>4} {what}: {}", group.len(), group[0]));
+    }
+    if outcome.masked != 0 {
+        let (masked, takes) = (outcome.masked, record::TAKES);
+        out(&format!("left out {masked:>4} answers: not the same in {takes} takes"));
     }
     if recording.records.is_empty() {
-        return Err(End::new(End::NOTHING, "no case could be recorded"));
+        return Err(End::new(End::NOTHING, format!("none of the {what} could be recorded")));
     }
     let header = header(&subject, &lane);
     if is_file {

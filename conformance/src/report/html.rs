@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::arbitration::{Dispute, Stance};
 use super::terminal::{Boot, Row, boots, count, milliseconds, rows};
 use super::{Entry, LaneFacts, Report, StandingFacts};
 use crate::verdict::Verdict;
@@ -30,6 +31,8 @@ pub fn render(report: &Report) -> String {
                     (lanes(report))
                     (unexpected(report))
                     (boot_chart(&boots(report)))
+                    (disputes(report))
+                    (recordings(report))
                     (matrix(report, &rows))
                     (cases(report, &rows))
                     (coverage(report))
@@ -71,6 +74,8 @@ fn contents(report: &Report) -> Markup {
             @if !not_as_expected(report).is_empty() || !report.problems.is_empty() { a href="#failures" { "Failures" } }
             @if !known(report).is_empty() { a href="#known" { "Known deviations" } }
             @if !boots(report).is_empty() { a href="#boot" { "Boot time" } }
+            @if !report.disputes().is_empty() { a href="#disputed" { "Disputed" } }
+            @if !report.recordings.is_empty() { a href="#recordings" { "Recordings" } }
             a href="#matrix" { "Matrix" }
             a href="#cases" { "Cases" }
             a href="#coverage" { "Coverage" }
@@ -165,6 +170,106 @@ fn boot_chart(boots: &[Boot<'_>]) -> Markup {
     }
 }
 
+/// Both answers to each disputed case, and what settles the matter.
+fn disputes(report: &Report) -> Markup {
+    let disputes = report.disputes();
+    html! {
+        @if !disputes.is_empty() {
+            section id="disputed" {
+                h2 { "Disputed" }
+                p { "One lane passes what another does not. What settles it is said, or that nothing does." }
+                @for dispute in &disputes {
+                    details.case open[dispute.is_unsettled()] {
+                        summary {
+                            code { (dispute.first.case) } " " (dispute.first.title)
+                            @if dispute.is_unsettled() { " " b.problem { "unsettled" } }
+                        }
+                        p.requirement { (dispute.first.clause.requirement) }
+                        p.origin {
+                            (dispute.first.clause.document) ", " (dispute.first.clause.section) ", clause "
+                            code { (dispute.first.clause.id) } ", " (link(&dispute.first.case))
+                        }
+                        div.scroll { (voices(report, dispute)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A disputed case's answers, lane by lane and recording by recording.
+fn voices(report: &Report, dispute: &Dispute<'_>) -> Markup {
+    html! {
+        table.mismatches {
+            thead { tr { th { "voice" } th { "answer" } th { "settled by" } } }
+            tbody {
+                tr {
+                    td { (chip(Verdict::Pass.word())) @for lane in &dispute.passed { " " (lane) } }
+                    td { code { (dispute.want) } }
+                    td {}
+                }
+                @for side in &dispute.others {
+                    tr {
+                        td { (chip(side.verdict)) " " (side.lane) }
+                        td { code { (side.got) } }
+                        td {
+                            @match side.settled {
+                                Some(why) => (why),
+                                None => b.problem { "nothing" },
+                            }
+                        }
+                    }
+                }
+                @for own in &report.recordings {
+                    @match report.stance(own, &dispute.first.case) {
+                        Stance::Otherwise(decision) => tr {
+                            td { (own.title()) ", recorded" }
+                            td { "otherwise in " (decision.answers) " answers, as " code { (decision.example) } }
+                            td { (decision.reason) }
+                        },
+                        stance => tr { td { (own.title()) ", recorded" } td { (stance) } td {} },
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the recorded machines answer otherwise than the reference.
+fn recordings(report: &Report) -> Markup {
+    html! {
+        @if !report.recordings.is_empty() {
+            section id="recordings" {
+                h2 { "Recordings" }
+                p { "Machines that take part by what they answered once, held against the reference answer by answer." }
+                @for own in &report.recordings {
+                    h3 { (own.source) }
+                    p.facts {
+                        "against " (own.lane) ": " (own.answers) " answers, " (own.settled()) " differ and are settled, "
+                        (own.unsettled.len()) " are not"
+                    }
+                    @for difference in &own.unsettled { p.problem { "unsettled: " code { (difference) } } }
+                    @for decision in &own.decisions {
+                        details.case {
+                            summary {
+                                code { (decision.clause) } " " (decision.answers) " answers, right: "
+                                @match decision.right.as_str() {
+                                    "both" => "both, the documents leave it open",
+                                    "recorded" => "the recorded machine",
+                                    _ => "the reference",
+                                }
+                            }
+                            p { (decision.reason) }
+                            p { "For example " code { (decision.example) } }
+                            p { @for case in &decision.cases { "Shown by " code { (case) } " " } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn matrix(report: &Report, rows: &[Row<'_>]) -> Markup {
     let areas: BTreeSet<&str> = rows.iter().map(|row| area(row.case)).collect();
     let verdicts: BTreeSet<&str> = report.results.iter().map(|entry| entry.verdict.as_str()).collect();
@@ -188,6 +293,7 @@ fn matrix(report: &Report, rows: &[Row<'_>]) -> Markup {
                         tr {
                             th { "case" }
                             @for lane in &report.lanes { th { (lane.subject) br; (way(lane)) br; (lane.profile) } }
+                            @for own in &report.recordings { th { (own.title()) br; "recorded" br; (own.profile) } }
                         }
                     }
                     tbody {
@@ -200,6 +306,10 @@ fn matrix(report: &Report, rows: &[Row<'_>]) -> Markup {
                                 th { (link(row.case)) }
                                 @for cell in &row.cells {
                                     (self::cell(*cell))
+                                }
+                                @for own in &report.recordings {
+                                    @let stance = report.stance(own, row.case);
+                                    td title=(stance) { (stance.word()) }
                                 }
                             }
                         }

@@ -91,11 +91,8 @@ fn render_to(out: &mut String, report: &Report) -> std::fmt::Result {
             writeln!(out, "  - {}", escape(reason))?;
         }
     }
-    let disputed = report.disputed();
-    if !disputed.is_empty() {
-        writeln!(out, "\n## Disputed\n\nOne subject passes what another fails.\n")?;
-        disputed.iter().try_for_each(|case| writeln!(out, "- `{case}`"))?;
-    }
+    disputes(out, report)?;
+    recordings(out, report)?;
     writeln!(out, "\n## Skipped\n")?;
     for (index, lane) in report.lanes.iter().enumerate() {
         for (reason, number) in report.skips(index) {
@@ -118,20 +115,99 @@ fn render_to(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "\n## Matrix\n\nA star marks a deviation that the subject's expectations know.\n"
+        "\n## Matrix\n\nA star marks a deviation that is settled: the subject's expectations or the decisions about a recording \
+         know it.\n"
     )?;
     write!(out, "| case |")?;
     report
         .lanes
         .iter()
         .try_for_each(|lane| write!(out, " {} |", lane.title))?;
-    writeln!(out, "\n|---|{}", "---|".repeat(report.lanes.len()))?;
+    (report.recordings.iter()).try_for_each(|own| write!(out, " {}, recorded |", escape(own.title())))?;
+    let columns = report.lanes.len() + report.recordings.len();
+    writeln!(out, "\n|---|{}", "---|".repeat(columns))?;
     for row in rows(report) {
         write!(out, "| `{}` |", row.case)?;
         for cell in &row.cells {
             write!(out, " {} |", escape(cell.map_or("", mark)))?;
         }
+        for own in &report.recordings {
+            write!(out, " {} |", escape(report.stance(own, row.case).word()))?;
+        }
         writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Both answers, and what settles the matter.
+fn disputes(out: &mut String, report: &Report) -> std::fmt::Result {
+    let disputes = report.disputes();
+    if disputes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n## Disputed\n\nOne lane passes what another does not.\n")?;
+    for dispute in &disputes {
+        let first = dispute.first;
+        writeln!(out, "- `{}`: {}", first.case, escape(&first.title))?;
+        let clause = &first.clause;
+        let (document, section) = (escape(&clause.document), escape(&clause.section));
+        writeln!(
+            out,
+            "  - {document}, {section} (`{}`): {}",
+            clause.id,
+            escape(&clause.requirement)
+        )?;
+        writeln!(
+            out,
+            "  - pass: {}: {}",
+            dispute.passed.join(", "),
+            escape(&dispute.want)
+        )?;
+        for side in &dispute.others {
+            let settled = side
+                .settled
+                .map_or_else(|| "**unsettled**".to_owned(), |why| format!("settled: {}", escape(why)));
+            writeln!(
+                out,
+                "  - {}: {}: {}; {settled}",
+                side.verdict,
+                side.lane,
+                escape(&side.got)
+            )?;
+        }
+        for own in &report.recordings {
+            let stance = report.stance(own, &first.case).to_string();
+            writeln!(out, "  - {}, recorded: {}", escape(own.title()), escape(&stance))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the recorded machines answer otherwise.
+fn recordings(out: &mut String, report: &Report) -> std::fmt::Result {
+    for own in &report.recordings {
+        writeln!(out, "\n## {}\n", escape(&own.source))?;
+        let (answers, settled, unsettled) = (own.answers, own.settled(), own.unsettled.len());
+        let lane = &own.lane;
+        writeln!(
+            out,
+            "By recording, against {lane}: {answers} answers, {settled} differ and are settled, {unsettled} are not.\n"
+        )?;
+        for difference in &own.unsettled {
+            writeln!(out, "- **unsettled** `{}`", difference.replace('`', " "))?;
+        }
+        if !own.decisions.is_empty() {
+            writeln!(
+                out,
+                "| answers | right | clause | shown by | why |\n|---:|---|---|---|---|"
+            )?;
+        }
+        for decision in &own.decisions {
+            let cases: Vec<String> = decision.cases.iter().map(|case| format!("`{case}`")).collect();
+            let (answers, right, clause) = (decision.answers, &decision.right, &decision.clause);
+            let (cases, reason) = (cases.join(" "), escape(&decision.reason));
+            writeln!(out, "| {answers} | {right} | `{clause}` | {cases} | {reason} |")?;
+        }
     }
     Ok(())
 }

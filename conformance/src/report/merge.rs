@@ -24,6 +24,7 @@ pub fn merge(reports: &[(String, Report)], command: Vec<String>) -> Result<Repor
         lanes: Vec::new(),
         results: Vec::new(),
         problems: Vec::new(),
+        recordings: Vec::new(),
         merged: Vec::new(),
         ..first.clone()
     };
@@ -45,6 +46,11 @@ pub fn merge(reports: &[(String, Report)], command: Vec<String>) -> Result<Repor
         for problem in &report.problems {
             if !merged.problems.contains(problem) {
                 merged.problems.push(problem.clone());
+            }
+        }
+        for recording in &report.recordings {
+            if !merged.recordings.contains(recording) {
+                merged.recordings.push(recording.clone());
             }
         }
         for subject in &report.subjects {

@@ -1,5 +1,6 @@
 //! What a run was and what came of it: one structure, written as JSON, rendered as everything else.
 
+pub mod arbitration;
 pub mod capsule;
 pub mod html;
 pub mod junit;
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+pub use arbitration::RecordingFacts;
 
 use crate::expectation::{Expectations, Standing};
 use crate::mustpass;
@@ -50,6 +53,9 @@ pub struct Report {
     pub results: Vec<Entry>,
     /// What is wrong beyond single results; a run with problems has failed.
     pub problems: Vec<String>,
+    /// Recordings that took part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recordings: Vec<RecordingFacts>,
     /// The runs that were merged; empty for one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<Part>,
@@ -280,6 +286,7 @@ impl Report {
             lanes: lanes(plan),
             results: entries,
             problems,
+            recordings: Vec::new(),
             merged: Vec::new(),
         }
     }
@@ -381,18 +388,6 @@ impl Report {
             }
         }
         if hosts.is_empty() { vec![&self.host] } else { hosts }
-    }
-
-    /// Cases on which subjects disagree: one passes what another fails.
-    pub fn disputed(&self) -> Vec<&str> {
-        let mut seen: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
-        for entry in &self.results {
-            let (passed, failed) = seen.entry(&entry.case).or_default();
-            *passed |= entry.verdict == Verdict::Pass.word();
-            *failed |= entry.verdict == Verdict::Fail.word();
-        }
-        let disputed = seen.into_iter().filter(|(_, (passed, failed))| *passed && *failed);
-        disputed.map(|(case, _)| case).collect()
     }
 }
 

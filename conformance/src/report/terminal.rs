@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::arbitration::Dispute;
 use super::{Entry, Report, StandingFacts};
 use crate::verdict::Verdict;
 
@@ -34,11 +35,19 @@ pub fn summary(report: &Report) -> String {
     if any_skip {
         out.push('\n');
     }
-    let disputed = report.disputed();
-    if !disputed.is_empty() {
-        line(&mut out, "disputed, one subject passes what another fails:");
-        disputed.iter().for_each(|case| line(&mut out, &format!("  {case}")));
+    let disputes = report.disputes();
+    if !disputes.is_empty() {
+        line(&mut out, "disputed, one lane passes what another does not:");
+        disputes.iter().for_each(|dispute| disputed(&mut out, dispute));
         out.push('\n');
+    }
+    for recording in &report.recordings {
+        let (source, lane, answers) = (&recording.source, &recording.lane, recording.answers);
+        let (settled, unsettled) = (recording.settled(), recording.unsettled.len());
+        let text = format!(
+            "recording: {source} against {lane}: {answers} answers, {settled} differ and are settled, {unsettled} are not"
+        );
+        line(&mut out, &text);
     }
     for problem in &report.problems {
         line(&mut out, &format!("problem: {problem}"));
@@ -64,18 +73,50 @@ pub fn summary(report: &Report) -> String {
     out
 }
 
-/// Cases by lanes.
+/// Cases by lanes and recordings.
 pub fn matrix(report: &Report) -> String {
     let mut table = table();
     let mut header = vec!["case".to_owned()];
     header.extend(report.lanes.iter().map(|lane| lane.title.replace('/', "\n")));
+    header.extend(
+        report
+            .recordings
+            .iter()
+            .map(|own| format!("{}\nrecorded\n{}", own.title(), own.profile)),
+    );
     table.set_header(header);
     for row in rows(report) {
         let mut cells = vec![row.case.to_owned()];
         cells.extend(row.cells.iter().map(|cell| cell.map_or("", mark).to_owned()));
+        let stances = report
+            .recordings
+            .iter()
+            .map(|own| report.stance(own, row.case).word().to_owned());
+        cells.extend(stances);
         table.add_row(cells);
     }
     table.to_string()
+}
+
+/// One line where it is settled, both answers where it is not.
+fn disputed(out: &mut String, dispute: &Dispute<'_>) {
+    let case = &dispute.first.case;
+    let others: Vec<String> = dispute
+        .others
+        .iter()
+        .map(|side| format!("{} {}", side.lane, side.verdict))
+        .collect();
+    let others = others.join(", ");
+    if !dispute.is_unsettled() {
+        line(out, &format!("  {case}: {others}, settled"));
+        return;
+    }
+    line(out, &format!("  {case}: {others}, UNSETTLED"));
+    line(out, &format!("    {}: {}", dispute.passed.join(", "), dispute.want));
+    for side in &dispute.others {
+        let settled = side.settled.map_or(String::new(), |why| format!(" (settled: {why})"));
+        line(out, &format!("    {}: {}{settled}", side.lane, side.got));
+    }
 }
 
 /// The results of one case in all lanes, unmet ones in full.

@@ -83,6 +83,7 @@ pub(crate) fn sample() -> Report {
             entry("a/unsupported/so", Verdict::Unsupported, StandingFacts::Expected),
         ],
         problems: Vec::new(),
+        recordings: Vec::new(),
         merged: Vec::new(),
     }
 }
