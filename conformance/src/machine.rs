@@ -364,6 +364,12 @@ impl Caps {
         Caps(needed.0 & !self.0)
     }
 
+    /// Whether time passes by itself, as the host has it: work that a device was given is done at some later time.
+    pub fn has_own_time(self) -> bool {
+        let by_hand = Caps::CLOCK.with(Caps::FROZEN);
+        self.missing(by_hand) == by_hand
+    }
+
     /// Whether no capability is in the set.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -50,7 +50,8 @@ pub fn read(path: &Path) -> Result<Vec<Program>, ProgramFileError> {
     };
     let mut programs = Vec::new();
     for file in text_files(path).map_err(|error| fail(path, error.to_string()))? {
-        let text = files::read_text(&file, files::WRITTEN_BYTES_MAX).map_err(|error| fail(&file, error.to_string()))?;
+        let text =
+            files::read_text(&file, files::RECORDING_BYTES_MAX).map_err(|error| fail(&file, error.to_string()))?;
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
         let folder = file.parent().and_then(Path::file_name);
         let name = folder.map_or_else(

@@ -14,6 +14,16 @@ use tempfile::TempDir;
 #[case::no_case(&["record", "--filter", "nope", "--out", "x"], 4, "no case matches 'nope'")]
 #[case::out_is_file(&["record", "--filter", "absent", "--out", "empty"], 2, "empty: create: ")]
 #[case::out_in_file(&["record", "--filter", "absent", "--out", "empty/x.txt"], 2, "empty/x.txt: create its folder: ")]
+#[case::no_program(&["record", "--programs", "nowhere", "--out", "x"], 2, "nowhere: No such file or directory")]
+#[case::empty_programs(&["record", "--programs", "folder", "--out", "x"], 2, "folder: there is no program in it; give FILE.txt")]
+#[case::wrong_program(&["record", "--programs", "fly.txt", "--out", "x"], 2, "fly.txt:2: 'fly 1' is not an action")]
+#[case::unfit_program(&["record", "--programs", "unfit.txt", "--out", "x"], 4, "none of the programs could be recorded")]
+#[case::programs_of_cases(
+    &["record", "--programs", "x", "--filter", "rtc", "--out", "x"],
+    2,
+    "'--programs <FILE.txt|DIR>' cannot be used with '--filter <PATTERN>'"
+)]
+#[case::no_recording(&["run", "--filter", "absent", "--recording", "nowhere"], 2, "--recording nowhere: No such file")]
 #[case::twice(&["replay", "twice.txt"], 2, "twice.txt: record x stands there twice; remove one")]
 #[case::two_sources(&["replay", "mixed"], 2, "is of 'two', the files before it of 'one'; keep them in two folders")]
 #[case::needs(&["replay", "needs.txt"], 1, "record x: needs=wings is no capability")]
@@ -106,6 +116,78 @@ fn recording_agrees_with_its_subject_and_shows_the_bug_of_another() {
     assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
     let again = touchstone(folder.path(), &["replay", "one.txt"]);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+}
+
+#[test]
+fn programs_of_the_fuzzer_are_recorded_and_a_recording_is_programs_again() {
+    let folder = inputs();
+    let heading = "# microvm qtest --machine microvm,rtc=on -m 5M --rtc base=2020-02-28T23:59:50\n";
+    let program = format!("{heading}setup plain\noutb 0x70 0xd\ninb 0x71\noutb 0x70 0x9\ninb 0x71\n");
+    let programs = folder.path().join("programs/rtc");
+    std::fs::create_dir_all(&programs).expect("a folder");
+    std::fs::write(programs.join("year.txt"), program).expect("a file");
+    let expect = |arguments: &[&str], code: i32| {
+        let output = touchstone(folder.path(), arguments);
+        let text = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        text
+    };
+    expect(&["record", "--programs", "programs", "--out", "rec"], 0);
+    let text = std::fs::read_to_string(folder.path().join("rec/rtc.txt")).expect("a file for each area");
+    assert!(
+        text.contains("\nrecord rtc/year\nconfig m=5M modern=false needs=lines,frozen rtc=on "),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("outb 0x70 0xd\ninb 0x71 -> 80\noutb 0x70 0x9\ninb 0x71 -> 20\n"),
+        "{text}"
+    );
+    expect(&["replay", "rec"], 0);
+    let other = expect(&["replay", "rec", "--subject", "mutant:rtc-register-d-invalid"], 1);
+    assert!(other.contains("DIFFERS: rtc/year step 2: inb 0x71"), "{other}");
+    expect(
+        &["record", "--programs", "rec", "--profile", "qemu-7.2", "--out", "again"],
+        0,
+    );
+    let again = std::fs::read_to_string(folder.path().join("again/rtc.txt")).expect("a file for each area");
+    let records = |text: &str| text[text.find("\nrecord ").expect("a record")..].to_owned();
+    assert_eq!(records(&again), records(&text));
+}
+
+/// A recording that the reference no longer agrees with fails the run that it takes part in.
+#[test]
+fn recording_takes_part_in_a_run_and_an_unsettled_difference_fails_it() {
+    let folder = inputs();
+    let text = "# source: QEMU 0.0, wrong\n# profile: microvm-2019\nrecord rtc/d\nconfig m=5M rtc=on\n\
+                outb 0x70 0xd\ninb 0x71 -> 0\ninb 0x71 -> 80\n";
+    std::fs::write(folder.path().join("wrong.txt"), text).expect("a file");
+    let run = [
+        "run",
+        "--depth",
+        "bus",
+        "--filter",
+        "rtc/register-d",
+        "--recording",
+        "wrong.txt",
+    ];
+    let output = touchstone(
+        folder.path(),
+        &[&run[..], &["--report", "r.json", "--html", "r.html"]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let problem = "problem: recording wrong.txt: 1 differences are not settled, the first is rtc/d | inb 0x71 | 0 | 80";
+    assert!(stdout(&output).contains(problem), "{}", stdout(&output));
+    let html = std::fs::read_to_string(folder.path().join("r.html")).expect("the page");
+    assert!(
+        html.contains("rtc/d | inb 0x71 | 0 | 80") && html.contains("QEMU 0.0<br>recorded"),
+        "{html}"
+    );
+    let markdown = touchstone(folder.path(), &["report", "r.json", "--format", "md"]);
+    assert!(
+        stdout(&markdown).contains("- **unsettled** `rtc/d | inb 0x71 | 0 | 80`"),
+        "{}",
+        stdout(&markdown)
+    );
 }
 
 #[test]
@@ -326,6 +408,9 @@ fn inputs() -> TempDir {
         "conflict.json",
         &report.replacen("\"verdict\": \"", "\"verdict\": \"not-", 1),
     );
+    write("folder/note.md", "");
+    write("fly.txt", "inb 0x71\nfly 1\n");
+    write("unfit.txt", "inb 0x71\n");
     write("mixed/b.txt", "# source: two\nrecord y\ninb 0x71 -> 0\n");
     folder
 }

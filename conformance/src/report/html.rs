@@ -179,7 +179,7 @@ fn disputes(report: &Report) -> Markup {
                 h2 { "Disputed" }
                 p { "One lane passes what another does not. What settles it is said, or that nothing does." }
                 @for dispute in &disputes {
-                    details.case open[dispute.is_unsettled()] {
+                    details.voice open[dispute.is_unsettled()] {
                         summary {
                             code { (dispute.first.case) } " " (dispute.first.title)
                             @if dispute.is_unsettled() { " " b.problem { "unsettled" } }
@@ -250,7 +250,7 @@ fn recordings(report: &Report) -> Markup {
                     }
                     @for difference in &own.unsettled { p.problem { "unsettled: " code { (difference) } } }
                     @for decision in &own.decisions {
-                        details.case {
+                        details.voice {
                             summary {
                                 code { (decision.clause) } " " (decision.answers) " answers, right: "
                                 @match decision.right.as_str() {
