@@ -14,6 +14,8 @@ pub enum Peculiarity {
     BcdCount,
     /// A control word with mode 6 or 7, which are 2 and 3.
     ModeAlias,
+    /// A control word with mode 1.
+    OneShot,
     /// A control word while the counter's count is latched.
     ControlAfterLatch,
     /// A value that the clock's register cannot have in every format.
@@ -213,6 +215,7 @@ impl Watcher {
         seen.extend((self.latched[counter] != 0).then_some(Peculiarity::ControlAfterLatch));
         seen.extend((byte & 1 != 0).then_some(Peculiarity::BcdCount));
         seen.extend((5 < mode).then_some(Peculiarity::ModeAlias));
+        seen.extend((mode == 1).then_some(Peculiarity::OneShot));
     }
 
     /// A value is plain when it is one in BCD and in binary, with 12 hours and with 24.
