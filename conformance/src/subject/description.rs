@@ -433,11 +433,15 @@ impl Description {
                 let way = format!("subject '{}' started as '{}'", self.name, launch.name);
                 return Err(Stop::Unavailable(format!("{way} cannot be given {name}={value}")));
             }
-            let template = self
-                .machine_options
-                .get(name)
-                .ok_or_else(|| Stop::Unavailable(format!("subject '{}' has no machine option '{name}'", self.name)))?;
-            options.push_str(&template.replace("{value}", value));
+            match self.machine_options.get(name) {
+                Some(template) => options.push_str(&template.replace("{value}", value)),
+                // What every case has unless it says otherwise needs no words.
+                None if Setup::DEFAULT.options.contains(&(name, value)) => {}
+                None => {
+                    let text = format!("subject '{}' has no machine option '{name}'", self.name);
+                    return Err(Stop::Unavailable(text));
+                }
+            }
         }
         Ok(options)
     }

@@ -401,11 +401,15 @@ fn image(wanted: &Wanted, name: &str) -> Result<PathBuf, String> {
 const MUTANT_PREFIX: &str = "mutant:";
 
 /// The suite's own subjects, the reference first.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("reference", include_str!("../../subjects/reference.toml")),
     ("qemu", include_str!("../../subjects/qemu.toml")),
     ("null", include_str!("../../subjects/null.toml")),
     ("kvm-floor", include_str!("../../subjects/kvm-floor.toml")),
+    ("alioth", include_str!("../../subjects/alioth.toml")),
+    ("cloud-hypervisor", include_str!("../../subjects/cloud-hypervisor.toml")),
+    ("crosvm", include_str!("../../subjects/crosvm.toml")),
+    ("firecracker", include_str!("../../subjects/firecracker.toml")),
 ];
 
 #[cfg(test)]
@@ -426,8 +430,8 @@ mod tests {
         let error = Subject::find("qmeu").err().expect("no such subject").to_string();
         assert_eq!(
             error,
-            "--subject qmeu: no such subject; choose from reference, qemu, null, kvm-floor, mutant:NAME or give a \
-             FILE.toml"
+            "--subject qmeu: no such subject; choose from reference, qemu, null, kvm-floor, alioth, cloud-hypervisor, \
+             crosvm, firecracker, mutant:NAME or give a FILE.toml"
         );
     }
 }
