@@ -872,7 +872,21 @@ fn boot_marks_file_has_marks_in_order_and_the_end() {
     if output.is_none() {
         return;
     }
-    let lines: Vec<&str> = lines.lines().collect();
+    let (phases, lines): (Vec<&str>, Vec<&str>) = lines.lines().partition(|line| line.starts_with("{\"phase\":"));
+    let names = phases.iter().filter_map(|line| line.split('"').nth(3));
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["process", "memory", "kernel", "vm", "cpus", "run"]
+    );
+    let ns = |line: &&str| {
+        line.split("\"ns\":")
+            .nth(1)?
+            .split([',', '}'])
+            .next()?
+            .parse::<u64>()
+            .ok()
+    };
+    assert!(phases.iter().chain(&lines).map(ns).is_sorted(), "{phases:?} {lines:?}");
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].starts_with("{\"mark\":65,\"ns\":"), "{}", lines[0]);
     assert!(
@@ -882,7 +896,7 @@ fn boot_marks_file_has_marks_in_order_and_the_end() {
     );
     assert!(lines[2].starts_with("{\"end\":\"debug-exit\",\"ns\":"), "{}", lines[2]);
     assert!(
-        lines[2].contains("\"status\":33,") && lines[2].contains("\"debug_exit\":1"),
+        lines[2].contains("\"status\":33,") && lines[2].contains("\"debug_exit\":{\"port_out\":1}"),
         "{}",
         lines[2]
     );

@@ -1,5 +1,6 @@
 //! How often the guest left to us, by kind of exit and by device.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,8 +13,8 @@ pub(super) struct Counters {
     /// Sorted by space and base.
     ranges: Vec<Range>,
     names: Vec<String>,
-    /// One for each name, and one for nobody.
-    devices: Vec<AtomicU64>,
+    /// For each name, and for nobody: accesses by kind.
+    devices: Vec<[AtomicU64; ACCESSES.len()]>,
 }
 
 /// Kinds of exits.
@@ -28,6 +29,9 @@ pub(super) enum Kind {
     Interrupted,
     Reset,
 }
+
+/// Kinds that are accesses: the first ones.
+const ACCESSES: [Kind; 4] = [Kind::PortIn, Kind::PortOut, Kind::MmioRead, Kind::MmioWrite];
 
 struct Range {
     space: Space,
@@ -55,7 +59,7 @@ impl Counters {
             }));
         }
         ranges.sort_by_key(|range| (range.space, range.base));
-        let devices = (0..=names.len()).map(|_| AtomicU64::new(0)).collect();
+        let devices = (0..=names.len()).map(|_| Default::default()).collect();
         Counters {
             kinds: Default::default(),
             ranges,
@@ -78,18 +82,29 @@ impl Counters {
         let range = after.checked_sub(1).map(|index| &self.ranges[index]);
         let range = range.filter(|range| range.space == space && address - range.base < range.length);
         let device = range.map_or(self.names.len(), |range| range.device);
-        self.devices[device].fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = self.devices[device].get(kind as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// The counts by kind as a JSON object, kinds that did not occur left out.
-    pub(super) fn kinds_json(&self) -> String {
-        object(Kind::ALL.iter().map(|&kind| (kind.name(), &self.kinds[kind as usize])))
-    }
-
-    /// The counts by device as a JSON object, in board order and `nobody` last.
-    pub(super) fn devices_json(&self) -> String {
+    /// The counts so far as fields of a JSON object: `exits` by kind, `devices` each by kind, in board order and
+    /// `nobody` last, and `kvm`, KVM's own. What did not occur is left out.
+    pub(super) fn json(&self, kvm: &BTreeMap<String, u64>) -> String {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let kinds = Kind::ALL
+            .iter()
+            .map(|kind| (kind.name(), count(&self.kinds[*kind as usize])));
         let names = self.names.iter().map(String::as_str).chain(["nobody"]);
-        object(names.zip(&self.devices))
+        let mut devices = String::new();
+        for (name, counts) in names.zip(&self.devices) {
+            let counts = object(ACCESSES.iter().zip(counts).map(|(kind, own)| (kind.name(), count(own))));
+            if counts != "{}" {
+                let comma = if devices.is_empty() { "" } else { "," };
+                let _to_a_string = write!(devices, "{comma}\"{name}\":{counts}");
+            }
+        }
+        let kvm = object(kvm.iter().map(|(name, count)| (name.as_str(), *count)));
+        format!("\"exits\":{},\"devices\":{{{devices}}},\"kvm\":{kvm}", object(kinds))
     }
 }
 
@@ -120,10 +135,9 @@ impl Kind {
 }
 
 /// Names are our own words: none needs escaping.
-fn object<'a>(counts: impl Iterator<Item = (&'a str, &'a AtomicU64)>) -> String {
+fn object<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
     let mut text = String::from("{");
     for (name, count) in counts {
-        let count = count.load(Ordering::Relaxed);
         if count != 0 {
             let comma = if text.len() == 1 { "" } else { "," };
             let _to_a_string = write!(text, "{comma}\"{name}\":{count}");

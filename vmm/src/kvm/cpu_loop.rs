@@ -44,6 +44,9 @@ impl Shared {
     fn cpu_loop(&self, fd: VcpuFd, state: &PowerOn) -> End {
         let (kicker, cpu) = Kicker::for_this_thread(fd);
         let kicker = self.kickers[usize::from(state.apic_id)].get_or_init(|| kicker);
+        if state.apic_id == 0 {
+            self.phase("run");
+        }
         loop {
             kicker.arm();
             if self.stop.load(Ordering::SeqCst) {

@@ -36,6 +36,7 @@ mod peers;
 mod report;
 mod run;
 mod settle;
+mod stats;
 mod trap;
 pub mod tun;
 mod vm;

@@ -15,6 +15,7 @@ use super::kick::{self, Kicker};
 use super::notify::Notifications;
 use super::peers::{self, Peers};
 use super::settle::nanos;
+use super::stats::ExitStats;
 use super::trap;
 use super::vm::Vm;
 use crate::board::BuildError;
@@ -116,15 +117,19 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         let _unread = writeln!(io::stderr(), "microvm: warning: {warning}");
     }
     let power_on = Instant::now();
+    let mut phases = vec![("memory", power_on)];
     let boot = Boot::new(&config);
     let start = boot.load(&machine)?;
+    phases.push(("kernel", Instant::now()));
     let vm = Vm::new(machine.memory(), &config)?;
+    phases.push(("vm", Instant::now()));
     let mut cpus = Vec::new();
     for apic_id in 0..config.cpus {
         let (fd, state) = PowerOn::new(&vm, apic_id)?;
         state.start(&fd, start)?;
         cpus.push((fd, state));
     }
+    phases.push(("cpus", Instant::now()));
     kick::prepare()?;
     let notifications = if config.ioeventfd {
         Some(Notifications::register(&vm, &mut machine)?)
@@ -138,8 +143,11 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     let marks = options
         .boot_marks
         .as_deref()
-        .map(|path| BootMarks::create(path, started));
+        .map(|path| BootMarks::create(path, started, &phases));
     let marks = marks.transpose().map_err(RunError::Host)?;
+    // Where KVM does not count, ours are all there is.
+    let stats = cpus.iter().filter(|_| marks.is_some());
+    let stats = stats.filter_map(|(fd, _)| ExitStats::open(fd).ok()).collect();
     let sandbox = if options.sandbox {
         trap::prepare()?;
         Sandbox::new()?
@@ -173,6 +181,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
         debug_output,
         peers,
         marks: Mutex::new(marks),
+        stats,
         wake,
         notifications,
         timer: AtomicU64::new(u64::MAX),
@@ -225,6 +234,8 @@ pub(super) struct Shared {
     pub(super) debug_output: SerialOutput,
     pub(super) peers: Peers,
     pub(super) marks: Mutex<Option<BootMarks>>,
+    /// KVM's counts of each CPU's exits, where marks are wanted.
+    pub(super) stats: Vec<ExitStats>,
     /// Wakes the waiting thread.
     pub(super) wake: Arc<Wake>,
     /// Notifications that come without an exit, with `ioeventfd=on`.

@@ -1,5 +1,6 @@
 //! The shared machine: brought up to the host's time, and what its devices tell carried out.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -107,7 +108,22 @@ impl Shared {
     fn mark(&self, mark: u8) {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(marks) = marks.as_mut() {
-            marks.mark(mark, &self.counters.kinds_json());
+            marks.mark(mark, &self.exits_json());
+        }
+    }
+
+    /// Every count of exits so far, as fields of a JSON object.
+    pub(super) fn exits_json(&self) -> String {
+        let mut kvm = BTreeMap::new();
+        self.stats.iter().for_each(|stats| stats.add_to(&mut kvm));
+        self.counters.json(&kvm)
+    }
+
+    /// Notes that a phase of ours is over.
+    pub(super) fn phase(&self, phase: &str) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(marks) = marks.as_mut() {
+            marks.phase(phase);
         }
     }
 

@@ -173,8 +173,7 @@ impl Shared {
         }
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(marks) = marks.as_mut() {
-            let (exits, devices) = (self.counters.kinds_json(), self.counters.devices_json());
-            marks.end(end.reason, end.status, &exits, &devices);
+            marks.end(end.reason, end.status, &self.exits_json());
         }
         end
     }
