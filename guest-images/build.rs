@@ -5,7 +5,7 @@ fn main() {
     println!("cargo:rerun-if-changed=link.ld");
     let package = std::env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
     let script = format!("-Wl,-T,{package}/link.ld");
-    for image in ["agent", "delivery", "halt", "probe", "reset", "smp"] {
+    for image in ["agent", "delivery", "halt", "probe", "reset", "smp", "toll"] {
         for argument in [
             "-nostdlib",
             "-nostartfiles",

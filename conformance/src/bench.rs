@@ -1,28 +1,35 @@
 //! Boot time and footprint of VMMs, measured side by side: one guest, one run, the subjects in turn.
 //!
-//! Numbers of different runs do not compare; ratios within one run do. The guest is the image `halt`, told to write its
-//! boot marks to the serial port, so that a mark is a byte on the subject's standard output.
+//! Numbers of different runs do not compare; ratios within one run do. The guest is the image `halt` or `toll`, told to
+//! write its boot marks to the serial port, so that a mark is a byte on the subject's standard output and is seen in
+//! the same way of each. What only the VMM can see of its own start, and how often the guest had left to it by which
+//! mark, comes from subjects that note it (`exits = "boot-marks"`); what a subject does not tell stays out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use crate::case::Setup;
 use crate::machine::{Broken, Stop};
+use crate::marks::{BootMarks, Exits};
 use crate::subject::Subject;
 use crate::subject::console::Console;
-use crate::subject::description::{Exits, Launch, Places};
+use crate::subject::description::{self, Launch, Places};
 use crate::subject::process::{Process, is_there};
 use crate::subject::qmp::Qmp;
 
 /// What one run of the bench measured; this is the JSON that is written, too.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bench {
     /// Version of this form.
     pub schema: u32,
     /// What was measured: `boot`.
-    pub bench: &'static str,
+    pub bench: String,
+    /// The guest's image.
+    pub image: String,
     /// Guest RAM in MiB.
     pub ram_mib: u64,
     /// Starts of each subject.
@@ -34,21 +41,28 @@ pub struct Bench {
 }
 
 /// One subject's figures.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// `SUBJECT` or `SUBJECT.WAY`.
     pub subject: String,
     /// What its version command prints.
     pub version: Option<String>,
+    /// Ends of the phases of a boot, in order: the VMM's own where it tells them (`process`: its first instruction of
+    /// ours, `memory`, `image`, `vm`, `cpus`, `run`: the first CPU enters the guest), then the guest's marks (`kernel`,
+    /// `console`, `done`) and the `end` of the process.
+    pub phases: Vec<Phase>,
     /// From the start of the process to the guest's first byte, in milliseconds.
     pub first_byte_ms: Spread,
     /// From the start of the process to its end, in milliseconds.
     pub end_ms: Spread,
     /// `first_byte_ms` as a multiple of the first row's, medians.
     pub first_byte_ratio: f64,
-    /// Exits from the guest in one boot: counted by the VMM where the subject file says `boot-marks`, by KVM where it
-    /// says `qmp`.
+    /// Exits from the guest to the VMM in one boot, where it counts them.
     pub exits: Option<u64>,
+    /// The same by phase: what was added until each of the guest's marks, and until the end.
+    pub counts: Vec<PhaseExits>,
+    /// Exits in one boot as KVM counts them, by its counters' names; `exits` is all, also those it handles itself.
+    pub kvm_exits: BTreeMap<String, u64>,
     /// Most memory that was resident, guest RAM included, in KiB.
     pub peak_kib: u64,
     /// Guest RAM that was resident at the end, in KiB.
@@ -57,8 +71,26 @@ pub struct Row {
     pub beyond_kib: u64,
 }
 
+/// When a phase of a boot was over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// From the start of the process, in milliseconds.
+    pub ms: Spread,
+}
+
+/// Exits of one phase of a boot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseExits {
+    /// The mark, or `end`, that the phase ends with.
+    pub until: String,
+    /// How many.
+    pub exits: Exits,
+}
+
 /// Several measurements of one thing.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The least.
     pub min: f64,
@@ -69,7 +101,7 @@ pub struct Spread {
 }
 
 /// A subject that was left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its name.
     pub subject: String,
@@ -77,15 +109,22 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Measures subjects in turn, `runs` times each; `images` is the folder with `halt`, and `done` is told of each start.
+/// Measures subjects in turn, `runs` times each, with the image `image` of the folder `images`; `done` is told of each
+/// start.
 ///
 /// # Errors
 /// One line for a subject that was started and did not do its part.
-pub fn boot(subjects: &[Subject], images: &Path, runs: u32, mut done: impl FnMut()) -> Result<Bench, String> {
+pub fn boot(
+    subjects: &[&Subject],
+    images: &Path,
+    image: &str,
+    runs: u32,
+    mut done: impl FnMut(),
+) -> Result<Bench, String> {
     let mut measured = Vec::new();
     let mut skipped = Vec::new();
     for subject in subjects {
-        match Contender::new(subject, images) {
+        match Contender::new(subject, &images.join(image)) {
             Ok(contenders) => measured.extend(contenders),
             Err(reason) => skipped.push(Skipped {
                 subject: subject.description.name.clone(),
@@ -96,7 +135,8 @@ pub fn boot(subjects: &[Subject], images: &Path, runs: u32, mut done: impl FnMut
     for contender in &mut measured {
         // What the first start finds cold, the others find warm.
         contender.time()?;
-        (contender.first_byte_ms, contender.end_ms) = (Vec::new(), Vec::new());
+        contender.phases.clear();
+        contender.count()?;
         contender.weigh()?;
         done();
     }
@@ -114,7 +154,8 @@ pub fn boot(subjects: &[Subject], images: &Path, runs: u32, mut done: impl FnMut
     }
     Ok(Bench {
         schema: SCHEMA,
-        bench: "boot",
+        bench: "boot".to_owned(),
+        image: image.to_owned(),
         ram_mib: SETUP.ram_bytes >> 20,
         runs,
         rows,
@@ -134,9 +175,11 @@ struct Contender<'a> {
     name: String,
     kernel: String,
     folder: tempfile::TempDir,
-    first_byte_ms: Vec<f64>,
-    end_ms: Vec<f64>,
+    /// Times in milliseconds, in the order in which the phases first came.
+    phases: Vec<(String, Vec<f64>)>,
     exits: Option<u64>,
+    counts: Vec<PhaseExits>,
+    kvm_exits: BTreeMap<String, u64>,
     memory: Memory,
 }
 
@@ -149,12 +192,11 @@ struct Memory {
 }
 
 impl<'a> Contender<'a> {
-    fn new(subject: &'a Subject, images: &Path) -> Result<Vec<Contender<'a>>, String> {
+    fn new(subject: &'a Subject, kernel: &Path) -> Result<Vec<Contender<'a>>, String> {
         let description = &subject.description;
         if description.bench.is_empty() {
             return Err("its subject file has no [[bench]] table".to_owned());
         }
-        let kernel = images.join(IMAGE);
         if !kernel.is_file() {
             let kernel = kernel.display();
             return Err(format!("{kernel} is not there; build it with cargo xtask guest-images"));
@@ -177,9 +219,10 @@ impl<'a> Contender<'a> {
                 name,
                 kernel: kernel.display().to_string(),
                 folder: tempfile::tempdir().map_err(|error| format!("make a folder: {error}"))?,
-                first_byte_ms: Vec::new(),
-                end_ms: Vec::new(),
+                phases: Vec::new(),
                 exits: None,
+                counts: Vec::new(),
+                kvm_exits: BTreeMap::new(),
                 memory: Memory::default(),
             });
         }
@@ -188,20 +231,51 @@ impl<'a> Contender<'a> {
 
     /// One start to the guest's own end.
     fn time(&mut self) -> Result<(), String> {
-        let marks = self.folder.path().join("marks");
         let words = self.words(&format!("marks={SERIAL_PORT:#x}{}", self.launch.ends_by.option()))?;
         // Nobody asks anything in a timed run, but the subject wants to be connected.
         let _qmp = self.listen()?;
+        let begin_ns = monotonic_ns();
         let begin = Instant::now();
-        let mut console = self.start(&words)?;
-        let first = self.byte_until(&mut console, FIRST_MARK)?;
-        self.first_byte_ms.push(ms(first - begin));
-        self.end_of(&mut console)?;
-        self.end_ms.push(ms(begin.elapsed()));
-        if self.launch.exits == Exits::BootMarks {
+        let mut running = self.start(&words)?;
+        let marks = self.marks_until(&mut running, None)?;
+        let end = begin.elapsed();
+        if self.launch.exits == description::Exits::BootMarks {
             // The file is complete only once the process is gone, which its closed console says.
-            self.exits = exits_of(&std::fs::read_to_string(marks).unwrap_or_default());
+            let noted = self.noted()?;
+            if let Some(process_ns) = noted.monotonic_ns {
+                for (name, ns) in &noted.phases {
+                    let at = Duration::from_nanos((process_ns + ns).saturating_sub(begin_ns));
+                    self.note(name, at);
+                }
+            }
+            self.exits = noted.end.map(|end| end.exits.total());
         }
+        for (mark, at) in marks {
+            self.note(&mark_name(mark), at - begin);
+        }
+        self.note(END, end);
+        Ok(())
+    }
+
+    /// One start whose marks the subject notes by itself, with its counts of exits.
+    fn count(&mut self) -> Result<(), String> {
+        let Some(port) = self.launch.noted_marks_port() else {
+            return Ok(());
+        };
+        let words = self.words(&format!("marks={port:#x}{}", self.launch.ends_by.option()))?;
+        let mut running = self.start(&words)?;
+        self.closed(&mut running)?;
+        let noted = self.noted()?;
+        let mut before = Exits::default();
+        let marks = noted.marks.into_iter().map(|mark| (mark_name(mark.value), mark.exits));
+        for (until, exits) in marks.chain(noted.end.map(|end| (END.to_owned(), end.exits))) {
+            self.counts.push(PhaseExits {
+                until,
+                exits: exits.since(&before),
+            });
+            before = exits;
+        }
+        self.kvm_exits = before.kvm;
         Ok(())
     }
 
@@ -209,20 +283,33 @@ impl<'a> Contender<'a> {
     fn weigh(&mut self) -> Result<(), String> {
         let mut qmp = self.listen()?;
         let words = self.words(&format!("marks={SERIAL_PORT:#x}"))?;
-        let mut console = self.start(&words)?;
-        self.byte_until(&mut console, LAST_MARK)?;
+        let mut running = self.start(&words)?;
+        self.marks_until(&mut running, Some(LAST_MARK))?;
         if let Some(qmp) = &mut qmp {
             let exits = qmp.vcpu_exits();
-            self.exits = Some(exits.map_err(|error| self.problem(&format!("query-stats: {error}")))?);
+            self.kvm_exits = exits.map_err(|error| self.problem(&format!("query-stats: {error}")))?;
         }
-        self.memory = memory_of(console.0.id(), SETUP.ram_bytes >> 10)
+        self.memory = memory_of(running.0.id(), SETUP.ram_bytes >> 10)
             .map_err(|error| self.problem(&format!("look at its memory: {error}")))?;
         Ok(())
     }
 
+    /// What the subject noted in its last start.
+    fn noted(&self) -> Result<BootMarks, String> {
+        let file = self.folder.path().join("marks");
+        BootMarks::read(&file).map_err(|error| self.problem(&format!("its boot marks: {error}")))
+    }
+
+    fn note(&mut self, phase: &str, at: Duration) {
+        match self.phases.iter_mut().find(|(name, _)| name == phase) {
+            Some((_, times)) => times.push(ms(at)),
+            None => self.phases.push((phase.to_owned(), vec![ms(at)])),
+        }
+    }
+
     /// Somebody for the subject to connect to, where its exits are asked for over QMP.
     fn listen(&self) -> Result<Option<Qmp>, String> {
-        if self.launch.exits != Exits::Qmp {
+        if self.launch.exits != description::Exits::Qmp {
             return Ok(None);
         }
         let path = self.folder.path().join("qmp");
@@ -266,21 +353,40 @@ impl<'a> Contender<'a> {
         )
     }
 
-    /// Waits for a mark; firmware may print before it.
-    fn byte_until(&self, (process, console): &mut (Process, Console), mark: u8) -> Result<Instant, String> {
+    /// When each of the guest's marks came, up to `last` or, without one, until the console is closed; firmware may
+    /// print before them.
+    fn marks_until(
+        &self,
+        (process, console): &mut (Process, Console),
+        last: Option<u8>,
+    ) -> Result<Vec<(u8, Instant)>, String> {
         let deadline = Instant::now() + Duration::from_millis(self.launch.answer_ms);
         let mut buffer = [0; 256];
+        let mut marks = Vec::new();
         loop {
             match console.receive_until(&mut buffer, deadline) {
-                Ok(0) => return Err(self.problem("the guest did not speak in time")),
-                Ok(count) if buffer[..count].contains(&mark) => return Ok(Instant::now()),
-                Ok(_) => {}
+                Ok(0) if marks.is_empty() => return Err(self.problem("the guest did not speak in time")),
+                Ok(0) => return Err(self.problem("it did not end in time")),
+                Ok(count) => {
+                    let now = Instant::now();
+                    let came = buffer[..count]
+                        .iter()
+                        .filter(|&byte| MARKS.iter().any(|(mark, _)| mark == byte));
+                    marks.extend(came.map(|&mark| (mark, now)));
+                    if marks.last().is_some_and(|(mark, _)| Some(*mark) == last) {
+                        return Ok(marks);
+                    }
+                }
+                Err(_closed) if last.is_none() && marks.last().is_some_and(|(mark, _)| *mark == LAST_MARK) => {
+                    return Ok(marks);
+                }
                 Err(_closed) => return Err(self.problem(&process.end())),
             }
         }
     }
 
-    fn end_of(&self, (_, console): &mut (Process, Console)) -> Result<(), String> {
+    /// Waits until the console is closed.
+    fn closed(&self, (_, console): &mut (Process, Console)) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_millis(self.launch.answer_ms);
         let mut buffer = [0; 256];
         loop {
@@ -298,13 +404,23 @@ impl<'a> Contender<'a> {
 
     fn row(self) -> Row {
         let Memory { peak, guest, other } = self.memory;
+        let phases = self.phases.into_iter().map(|(name, times)| Phase {
+            name,
+            ms: Spread::of(times),
+        });
+        let phases: Vec<Phase> = phases.collect();
+        let of = |name: &str| phases.iter().find(|phase| phase.name == name);
+        let spread = |name: &str| of(name).map_or_else(|| Spread::of(Vec::new()), |phase| phase.ms);
         Row {
             version: self.subject.version(),
             subject: self.name,
-            first_byte_ms: Spread::of(self.first_byte_ms),
-            end_ms: Spread::of(self.end_ms),
+            first_byte_ms: spread(MARKS[0].1),
+            end_ms: spread(END),
             first_byte_ratio: 1.0,
+            phases,
             exits: self.exits,
+            counts: self.counts,
+            kvm_exits: self.kvm_exits,
             peak_kib: peak,
             guest_kib: guest,
             beyond_kib: other.max(peak.saturating_sub(guest)),
@@ -361,11 +477,16 @@ fn kib(text: &str, key: &str) -> Option<u64> {
     rest.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-/// All exits of the line that a boot-marks file ends with.
-fn exits_of(marks: &str) -> Option<u64> {
-    let end: serde_json::Value = serde_json::from_str(marks.lines().last()?).ok()?;
-    let kinds = end.get("exits")?.as_object()?;
-    Some(kinds.values().filter_map(serde_json::Value::as_u64).sum())
+/// What a mark of an image is called here.
+fn mark_name(mark: u8) -> String {
+    let known = MARKS.iter().find(|(value, _)| *value == mark);
+    known.map_or_else(|| format!("mark {mark}"), |(_, name)| (*name).to_owned())
+}
+
+/// The clock by which subjects tell when they began.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 fn ms(time: Duration) -> f64 {
@@ -373,17 +494,19 @@ fn ms(time: Duration) -> f64 {
 }
 
 /// Version of [`Bench`].
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
-const IMAGE: &str = "halt";
 const SETUP: Setup = Setup {
     options: &[],
     ..Setup::DEFAULT
 };
 
-/// The image's marks: guest-images/README.md.
-const FIRST_MARK: u8 = 1;
+/// The images' marks (guest-images/README.md): the kernel runs, its console is up, it is done.
+const MARKS: [(u8, &str); 3] = [(1, "kernel"), (2, "console"), (LAST_MARK, "done")];
 const LAST_MARK: u8 = 3;
+
+/// The last phase.
+const END: &str = "end";
 
 const SERIAL_PORT: u16 = 0x3f8;
 
@@ -407,14 +530,5 @@ mod tests {
                     5500-5501 r-xp 0 00:00 0  /bin/x\nSize: 1024 kB\nRss: 1000 kB\nPss: 500 kB\n";
         let memory = parse_maps(maps, 128 << 10);
         assert_eq!((memory.guest, memory.other), (164, 1000));
-    }
-
-    #[test]
-    fn exits_are_summed_over_their_kinds() {
-        let first = r#"{"mark":1,"ns":5,"exits":{"port_out":1}}"#;
-        let end = r#"{"end":"debug-exit","ns":9,"status":33,"exits":{"port_out":3,"eoi":2},"devices":{}}"#;
-        let marks = &format!("{first}\n{end}\n");
-        assert_eq!(exits_of(marks), Some(5));
-        assert_eq!(exits_of(""), None);
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct BootArguments {
     /// with.
     #[arg(long, default_values = ["kvm-floor", "reference", "qemu"])]
     subject: Vec<String>,
+    /// The guest: `halt`, the smallest, or `toll`, which makes a known number of accesses.
+    #[arg(long, default_value = "halt", value_parser = ["halt", "toll"])]
+    image: String,
     /// Starts of each.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
@@ -45,11 +48,8 @@ pub(crate) struct BootArguments {
 pub(crate) fn boot(arguments: &BootArguments, images: &Path) -> Result<String, (String, bool)> {
     let subjects: Result<Vec<_>, _> = arguments.subject.iter().map(|name| Subject::find(name)).collect();
     let subjects = subjects.map_err(|error| (error.to_string(), true))?;
-    let starts = bench::starts(arguments.runs) * subjects.len() as u64;
-    let bar = progress_bar(starts as usize);
-    let bench = bench::boot(&subjects, images, arguments.runs, || bar.inc(1));
-    bar.finish_and_clear();
-    let bench = bench.map_err(|error| (error, false))?;
+    let subjects: Vec<&Subject> = subjects.iter().collect();
+    let bench = measure(&subjects, images, &arguments.image, arguments.runs).map_err(|error| (error, false))?;
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&bench).map_err(|error| (error.to_string(), false))?;
         let written = std::fs::write(path, text + "\n");
@@ -63,7 +63,16 @@ pub(crate) fn boot(arguments: &BootArguments, images: &Path) -> Result<String, (
     Err((format!("{}\n{text}", problems.join("\n")), false))
 }
 
-fn table(bench: &Bench) -> String {
+/// Measures with a progress bar.
+pub(crate) fn measure(subjects: &[&Subject], images: &Path, image: &str, runs: u32) -> Result<Bench, String> {
+    let bar = progress_bar((bench::starts(runs) * subjects.len() as u64) as usize);
+    let bench = bench::boot(subjects, images, image, runs, || bar.inc(1));
+    bar.finish_and_clear();
+    bench
+}
+
+/// The figures for people at a terminal.
+pub(crate) fn table(bench: &Bench) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(HEADER);
@@ -73,7 +82,8 @@ fn table(bench: &Bench) -> String {
             spread(row.first_byte_ms),
             format!("{:.2}", row.first_byte_ratio),
             spread(row.end_ms),
-            row.exits.map_or_else(|| "?".to_owned(), |exits| exits.to_string()),
+            row.exits.map_or_else(String::new, |exits| exits.to_string()),
+            row.kvm_exits.get("exits").map_or_else(String::new, u64::to_string),
             row.peak_kib.to_string(),
             row.guest_kib.to_string(),
             row.beyond_kib.to_string(),
@@ -85,9 +95,9 @@ fn table(bench: &Bench) -> String {
         }
     }
     let mut text = format!(
-        "image halt, {} MiB of RAM, {} starts each in turn; times in ms as median (least .. nine of ten), \
-         memory in KiB\n{table}",
-        bench.ram_mib, bench.runs
+        "image {}, {} MiB of RAM, {} starts each in turn; times in ms as median (least .. nine of ten), exits to the \
+         VMM and by KVM's own count, memory in KiB\n{table}",
+        bench.image, bench.ram_mib, bench.runs
     );
     for skipped in &bench.skipped {
         text.push_str(&format!("\nskipped: {}: {}", skipped.subject, skipped.reason));
@@ -132,12 +142,13 @@ fn problems(arguments: &BootArguments, bench: &Bench) -> Vec<String> {
 /// The subject that limits are for.
 const JUDGED: &str = "reference";
 
-const HEADER: [&str; 8] = [
+const HEADER: [&str; 9] = [
     "subject",
     "first byte",
     "times",
     "end",
     "exits",
+    "by KVM",
     "peak",
     "guest RAM",
     "beyond it",

@@ -77,6 +77,7 @@ pub mod i8042;
 pub mod i82093aa;
 pub mod i8254;
 pub mod i8259a;
+pub mod kvm;
 pub mod linux;
 pub mod mc146818;
 pub mod microvm;
@@ -84,6 +85,7 @@ pub mod mp;
 pub mod ns16550;
 pub mod pvh;
 pub mod sdm;
+pub mod touchstone;
 pub mod virtio;
 
 /// Every clause of every document.
@@ -102,4 +104,6 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     mp::ALL,
     firecracker::ALL,
     linux::ALL,
+    kvm::ALL,
+    touchstone::ALL,
 ];

@@ -18,6 +18,7 @@ pub mod files;
 pub mod golden;
 pub mod layout;
 pub mod machine;
+pub mod marks;
 pub mod mustpass;
 pub mod probe;
 pub mod program;

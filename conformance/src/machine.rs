@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::case::Setup;
 use crate::layout::Layout;
+use crate::marks::BootMarks;
 use crate::program::Action;
 use crate::replay;
 use crate::subject::check;
@@ -219,6 +220,8 @@ pub struct Facts {
     pub kvm: bool,
     /// The Linux that runs is the user's: what it lacks is not the machine's fault.
     pub own_kernel: bool,
+    /// What the VMM noted of a boot that is over, where it does so.
+    pub boot_marks: Option<Arc<BootMarks>>,
 }
 
 /// One change of an interrupt line.
@@ -339,8 +342,11 @@ impl Caps {
     /// Time passes: by itself, or when it is advanced. A subject has this unless it is frozen without a clock.
     pub const TIME: Caps = Caps(1 << 10);
 
+    /// Exits from the guest are counted and its marks noted.
+    pub const EXITS: Caps = Caps(1 << 11);
+
     /// All named capabilities.
-    pub const NAMED: [(&'static str, Caps); 11] = [
+    pub const NAMED: [(&'static str, Caps); 12] = [
         ("clock", Caps::CLOCK),
         ("lines", Caps::LINES),
         ("string-io", Caps::STRING_IO),
@@ -352,6 +358,7 @@ impl Caps {
         ("frozen", Caps::FROZEN),
         ("firmware", Caps::FIRMWARE),
         ("time", Caps::TIME),
+        ("exits", Caps::EXITS),
     ];
 
     /// Both sets together.

@@ -15,6 +15,7 @@ mod recordings;
 mod scale;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use conformance::bench::Bench;
 use conformance::case::Case;
 use conformance::catalog;
 use conformance::expectation::Expectations;
@@ -160,6 +161,9 @@ struct RunArguments {
     /// With --list: text or json.
     #[arg(long, value_enum, default_value = "text")]
     format: ListFormat,
+    /// Boot the subjects this many times, in turn, beside the least that runs a guest on KVM; report times and exits.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    boots: Option<u32>,
     /// Cases at the same time; the default is the number of processors.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
@@ -454,6 +458,12 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
         .extend(scale::too_many_skips(&report, arguments.max_skips));
     if stop.load(Ordering::Relaxed) {
         report.problems.push("the run was interrupted".to_owned());
+    } else if let Some(runs) = arguments.boots {
+        let subjects: Vec<&Subject> = subjects.iter().map(|(subject, _)| subject).collect();
+        match side_by_side(&subjects, arguments.images.as_deref(), runs) {
+            Ok(boot) => report.boot = Some(boot),
+            Err(problem) => report.problems.push(format!("--boots: {problem}")),
+        }
     }
     let unwritten = write_files(arguments, &report);
     let uncapsuled = arguments
@@ -466,6 +476,10 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     let unstarted = never_started(&plan, &subjects);
     if let Some((subject, reason)) = &unstarted {
         complain(&format!("subject '{subject}' never started: {reason}"));
+    }
+    if let Some(boot) = &report.boot {
+        out(&benches::table(boot));
+        out("");
     }
     out(&terminal::summary(&report));
     unwritten?;
@@ -647,6 +661,15 @@ fn specification(write: Option<&Path>, check: Option<&Path>) -> Result<(), End> 
     let stale = stale.join(", ");
     let text = format!("pages are not as the clauses are now: {stale}; run touchstone spec --write conformance/spec");
     Err(End::new(End::UNEXPECTED, text))
+}
+
+/// Boots of the subjects, when the cases are over and the host is quiet.
+fn side_by_side(subjects: &[&Subject], folder: Option<&Path>, runs: u32) -> Result<Bench, String> {
+    let folder = images(folder).map_err(|end| end.message.unwrap_or_default())?;
+    let folder = folder.ok_or("no guest images; build them with cargo xtask guest-images and give --images DIR")?;
+    let floor = Subject::find("kvm-floor").map_err(|error| error.to_string())?;
+    let all: Vec<&Subject> = std::iter::once(&floor).chain(subjects.iter().copied()).collect();
+    benches::measure(&all, &folder, "toll", runs)
 }
 
 fn bench_boot(arguments: &benches::BootArguments) -> Result<(), End> {

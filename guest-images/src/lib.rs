@@ -1,7 +1,8 @@
 //! Bare-metal PVH images, their runtime, and what of them a host can test.
 //!
 //! `agent` performs the accesses that the suite sends, `delivery` judges interrupts and `smp` several CPUs, `halt` is
-//! the smallest boot, `probe` reports what a guest finds, `reset` resets the machine. `init` is Linux's first program.
+//! the smallest boot, `probe` reports what a guest finds, `reset` resets the machine, `toll` makes accesses for who
+//! counts exits. `init` is Linux's first program.
 //! README.md of this package says how they are built, told their ports, and what they print.
 #![no_std]
 

@@ -876,7 +876,7 @@ fn boot_marks_file_has_marks_in_order_and_the_end() {
     let names = phases.iter().filter_map(|line| line.split('"').nth(3));
     assert_eq!(
         names.collect::<Vec<_>>(),
-        ["process", "memory", "kernel", "vm", "cpus", "run"]
+        ["process", "memory", "image", "vm", "cpus", "run"]
     );
     let ns = |line: &&str| {
         line.split("\"ns\":")

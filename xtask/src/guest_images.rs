@@ -44,7 +44,7 @@ enum Part {
 }
 
 /// The bare-metal images, as file names.
-const IMAGES: [&str; 6] = ["agent", "delivery", "halt", "probe", "reset", "smp"];
+const IMAGES: [&str; 7] = ["agent", "delivery", "halt", "probe", "reset", "smp", "toll"];
 
 /// The host's own target: no other needs to be installed.
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";

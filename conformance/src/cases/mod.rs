@@ -4,6 +4,7 @@ use crate::case::Case;
 
 mod absent;
 mod boot;
+mod boot_time;
 mod bz_image;
 mod cmdline;
 mod cmos;
@@ -52,6 +53,7 @@ pub const AREAS: &[&[Case]] = &[
     virtio_net::CASES,
     virtio_console::CASES,
     boot::CASES,
+    boot_time::CASES,
     delivery::CASES,
     delivery::CASES_PIC_OFF,
     smp::CASES_ONE,

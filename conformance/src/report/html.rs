@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::arbitration::{Dispute, Stance};
+use super::html_boot;
 use super::terminal::{Boot, Row, boots, count, milliseconds, rows};
 use super::{Entry, LaneFacts, Report, StandingFacts};
 use crate::verdict::Verdict;
@@ -22,7 +23,7 @@ pub fn render(report: &Report) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { "Conformance: " (report.totals()) }
-                style { (PreEscaped(include_str!("html/page.css"))) }
+                style { (PreEscaped(include_str!("html/page.css"))) (PreEscaped(html_boot::STYLE)) }
             }
             body {
                 (heading(report))
@@ -33,6 +34,7 @@ pub fn render(report: &Report) -> String {
                     (boot_chart(&boots(report)))
                     (disputes(report))
                     (recordings(report))
+                    (html_boot::section(report))
                     (matrix(report, &rows))
                     (cases(report, &rows))
                     (coverage(report))
@@ -76,6 +78,7 @@ fn contents(report: &Report) -> Markup {
             @if !boots(report).is_empty() { a href="#boot" { "Boot time" } }
             @if !report.disputes().is_empty() { a href="#disputed" { "Disputed" } }
             @if !report.recordings.is_empty() { a href="#recordings" { "Recordings" } }
+            @if report.boot.is_some() { a href="#boots" { "Boots side by side" } }
             a href="#matrix" { "Matrix" }
             a href="#cases" { "Cases" }
             a href="#coverage" { "Coverage" }

@@ -25,6 +25,7 @@ pub fn merge(reports: &[(String, Report)], command: Vec<String>) -> Result<Repor
         results: Vec::new(),
         problems: Vec::new(),
         recordings: Vec::new(),
+        boot: reports.iter().find_map(|(_, report)| report.boot.clone()),
         merged: Vec::new(),
         ..first.clone()
     };

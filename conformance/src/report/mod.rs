@@ -3,6 +3,7 @@
 pub mod arbitration;
 pub mod capsule;
 pub mod html;
+mod html_boot;
 pub mod junit;
 pub mod markdown;
 pub mod merge;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arbitration::RecordingFacts;
 
+use crate::bench::Bench;
 use crate::expectation::{Expectations, Standing};
 use crate::mustpass;
 use crate::runner::{CaseResult, Plan};
@@ -56,6 +58,9 @@ pub struct Report {
     /// Recordings that took part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recordings: Vec<RecordingFacts>,
+    /// Boots of the subjects side by side, in turn, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Bench>,
     /// The runs that were merged; empty for one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<Part>,
@@ -287,6 +292,7 @@ impl Report {
             results: entries,
             problems,
             recordings: Vec::new(),
+            boot: None,
             merged: Vec::new(),
         }
     }

@@ -84,6 +84,7 @@ pub(crate) fn sample() -> Report {
         ],
         problems: Vec::new(),
         recordings: Vec::new(),
+        boot: None,
         merged: Vec::new(),
     }
 }

@@ -178,9 +178,11 @@ pub struct Launch {
     /// Exit codes of an end that is no crash, at depth guest.
     #[serde(default)]
     pub exit: Vec<i32>,
-    /// Who counts exits from the guest, for `touchstone bench`.
+    /// Who counts exits from the guest, for `touchstone bench`, and with `marks-port` at depth guest.
     #[serde(default)]
     pub exits: Exits,
+    /// The port whose bytes a subject with `exits = "boot-marks"` notes as marks; guests are told it.
+    pub marks_port: Option<u16>,
     /// How it is asked for its registers before it is killed, at depths cpu and guest.
     #[serde(default)]
     pub dump: Dump,
@@ -809,6 +811,9 @@ impl Launch {
             })?;
             caps = caps.with(*cap);
         }
+        if self.noted_marks_port().is_some() {
+            caps = caps.with(Caps::EXITS);
+        }
         let stands_still = caps.missing(Caps::FROZEN).is_empty() && !caps.missing(Caps::CLOCK).is_empty();
         Ok(if stands_still { caps } else { caps.with(Caps::TIME) })
     }
@@ -851,6 +856,11 @@ impl Launch {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// The port of marks that the subject notes itself in the file `{boot-marks}`.
+    pub fn noted_marks_port(&self) -> Option<u16> {
+        self.marks_port.filter(|_| self.exits == Exits::BootMarks)
     }
 
     /// Whether it runs on KVM.

@@ -76,13 +76,14 @@ impl GuestAdapter {
             Stop::Unavailable(text)
         })?;
         let plan = self.plan(image, setup, layout)?;
-        let facts = Facts {
+        let mut facts = Facts {
             append: Some(plan.append.clone()),
             kernel_entry: kernel::pvh_entry(&bytes),
             kvm: self.launch.needs_kvm(),
             ..Facts::default()
         };
         let log = self.collect(&plan, Limits::of(&self.launch))?;
+        facts.boot_marks = plan.boot_marks();
         Ok(Resident {
             log: Arc::from(log),
             facts,
@@ -114,6 +115,7 @@ impl GuestAdapter {
                 append: Some(plan.append.clone()),
                 kvm: self.launch.needs_kvm(),
                 own_kernel: self.kernel.is_some(),
+                boot_marks: plan.boot_marks(),
                 ..Facts::default()
             },
         })

@@ -2,6 +2,7 @@
 //!
 //! Source: QEMU Machine Protocol, "capabilities negotiation", commands `system_reset` and `query-stats`, event `RESET`.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -34,20 +35,27 @@ impl Qmp {
         self.wait_for("\"RESET\"", deadline).map(drop)
     }
 
-    /// How often all CPUs together have left the guest, by KVM's own statistics.
-    pub(crate) fn vcpu_exits(&mut self) -> Result<u64> {
+    /// How often all CPUs together have left the guest, by KVM's own statistics: its counters whose names end in
+    /// `exits`, of which the one called that is all of them.
+    pub(crate) fn vcpu_exits(&mut self) -> Result<BTreeMap<String, u64>> {
         let deadline = Instant::now() + self.limit;
         self.greet(deadline)?;
         self.execute("\"query-stats\", \"arguments\": {\"target\": \"vcpu\"}")?;
         let answer: serde_json::Value = serde_json::from_str(&self.wait_for("\"return\"", deadline)?)?;
         let cpus = answer["return"].as_array().into_iter().flatten();
         let stats = cpus.flat_map(|cpu| cpu["stats"].as_array().into_iter().flatten());
-        let exits = stats.filter(|stat| stat["name"] == "exits");
-        let exits: Vec<u64> = exits.filter_map(|stat| stat["value"].as_u64()).collect();
+        let mut exits = BTreeMap::new();
+        for stat in stats {
+            if let (Some(name), Some(count @ 1..)) = (stat["name"].as_str(), stat["value"].as_u64())
+                && name.ends_with("exits")
+            {
+                *exits.entry(name.to_owned()).or_default() += count;
+            }
+        }
         if exits.is_empty() {
             return Err(Error::other("KVM has no statistics here"));
         }
-        Ok(exits.iter().sum())
+        Ok(exits)
     }
 
     /// Takes the subject's connection and leaves its greeting behind, once.

@@ -1,6 +1,7 @@
 //! One start of a VMM with an image of ours: its folder, its command line, its console.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::console::Console;
@@ -12,6 +13,7 @@ use super::remains::Folder;
 use crate::case::Setup;
 use crate::layout::Layout;
 use crate::machine::{Broken, Stop};
+use crate::marks::BootMarks;
 
 /// Everything that has to be there while the VMM runs, and its command line.
 pub(super) struct Start {
@@ -22,12 +24,15 @@ pub(super) struct Start {
     /// Paths of the devices' disks, as in [`Places`].
     pub(super) disks: Vec<Option<String>>,
     socket: String,
+    /// Where the VMM notes boot marks, if it does so.
+    boot_marks: Option<PathBuf>,
     _peers: Peers,
     _folder: Folder,
 }
 
 impl Start {
-    /// Prepares a start with the kernel, and the initial RAM disk if any, at these paths.
+    /// Prepares a start with the kernel, and the initial RAM disk if any, at these paths. A guest whose marks the VMM
+    /// notes is told their port behind `append`.
     ///
     /// # Errors
     /// As [`Description::prepare`], and [`Broken::Start`] when files or sockets cannot be made.
@@ -37,12 +42,18 @@ impl Start {
         setup: &Setup,
         layout: &Layout,
         (kernel, initrd): (&Path, Option<&Path>),
-        append: String,
+        mut append: String,
     ) -> Result<Start, Stop> {
         let start = |error: std::io::Error| Broken::Start(format!("prepare its folder: {error}"));
         let folder = Folder::new().map_err(start)?;
         let peers = Peers::start(folder.path(), setup)?;
+        let noted = launch.noted_marks_port();
+        if let Some(port) = noted {
+            append.push_str(&format!(" marks={port:#x}"));
+        }
+        let boot_marks = folder.path().join("marks");
         let places = Places {
+            boot_marks: boot_marks.display().to_string(),
             socket: folder.path().join("serial").display().to_string(),
             kernel: Some(kernel.display().to_string()),
             initrd: initrd.map(|initrd| initrd.display().to_string()),
@@ -57,9 +68,16 @@ impl Start {
             append: places.append,
             disks: places.disks,
             socket: places.socket,
+            boot_marks: noted.map(|_| boot_marks),
             _peers: peers,
             _folder: folder,
         })
+    }
+
+    /// What the VMM noted of a boot that is over; cases that need it say so where there is none.
+    pub(super) fn boot_marks(&self) -> Option<Arc<BootMarks>> {
+        let file = self.boot_marks.as_ref()?;
+        BootMarks::read(file).ok().map(Arc::new)
     }
 
     /// Starts it.

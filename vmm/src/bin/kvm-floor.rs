@@ -1,8 +1,8 @@
 //! `kvm-floor IMAGE RAM_MIB COMMAND_LINE [BOOT_MARKS_FILE]`: the least a program can do to run a PVH image on KVM.
 //!
 //! One machine, one memory slot, one CPU, no interrupt controller and two ports: bytes written to 0x3f8 go to
-//! standard output, and one written to 0xf4 ends the process. `touchstone bench boot` measures real VMMs against it, so
-//! it shares no code with this package's library.
+//! standard output, and one written to 0xf4 ends the process; reads give all ones. `touchstone bench boot` measures
+//! real VMMs against it, so it shares no code with this package's library.
 //!
 //! Source: Xen, "x86/HVM direct boot ABI" (PVH); Linux, "The Definitive KVM API Documentation".
 
@@ -139,6 +139,7 @@ fn run(cpu: &mut VcpuFd) -> Result<(u8, u64)> {
             VcpuExit::IoOut(DEBUG_EXIT, bytes) => {
                 return Ok((bytes.first().copied().unwrap_or_default() << 1 | 1, exits));
             }
+            VcpuExit::IoIn(_, bytes) => bytes.fill(u8::MAX),
             // Without an interrupt nothing wakes it; whoever looks at this process ends it.
             VcpuExit::Hlt => loop {
                 std::thread::park();

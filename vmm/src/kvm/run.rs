@@ -120,7 +120,7 @@ fn start_and_wait(config: &Config, options: &RunOptions, started: Instant) -> Re
     let mut phases = vec![("memory", power_on)];
     let boot = Boot::new(&config);
     let start = boot.load(&machine)?;
-    phases.push(("kernel", Instant::now()));
+    phases.push(("image", Instant::now()));
     let vm = Vm::new(machine.memory(), &config)?;
     phases.push(("vm", Instant::now()));
     let mut cpus = Vec::new();
