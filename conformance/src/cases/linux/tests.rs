@@ -90,6 +90,16 @@ fn clock_of_kvm_is_looked_for_on_kvm_only() {
 }
 
 #[test]
+fn clock_may_have_run_for_as_long_as_the_boot_took() {
+    let case = cases().find(|case| case.id == "linux/rtc/pvh").expect("a case");
+    // It shows 4 s behind the start.
+    for (seen, met) in [("2.900000", false), ("3.000000", true), ("200.000000", true)] {
+        let timed: String = LOG.lines().map(|line| format!("[{seen:>12}] {line}\n")).collect();
+        assert_eq!(is_met(&judge(case, &timed, false)), met, "{seen}");
+    }
+}
+
+#[test]
 fn no_case_is_met_by_a_report_of_nothing() {
     for log in [
         "",
