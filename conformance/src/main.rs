@@ -176,6 +176,9 @@ struct RunArguments {
     /// Longest run of one case, in milliseconds.
     #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     case_limit_ms: u64,
+    /// This host is slow: every limit in time, the one of a case and those of subject files, is N times as long.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    patience: u64,
     /// Folder with the guest images.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
@@ -373,6 +376,7 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
         way: arguments.accel.clone(),
         images,
         kernel: arguments.kernel.clone(),
+        patience: arguments.patience,
     };
     let found = arguments.subject.iter().map(|name| Subject::find(name));
     let found: Vec<Subject> = found
@@ -418,7 +422,7 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
     }
     let mut options = Options {
         repeat: arguments.repeat,
-        case_limit: Duration::from_millis(arguments.case_limit_ms),
+        case_limit: Duration::from_millis(arguments.case_limit_ms * arguments.patience),
         ..Options::default()
     };
     if let Some(jobs) = arguments.jobs {

@@ -2,12 +2,12 @@
 
 use anyhow::{Result, bail};
 
-use crate::{bench, conformance, fuzz, golden, guest_images, shell, test};
+use crate::{bench, conformance, fuzz, golden, guest_images, lab, shell, test};
 
 /// Runs all steps and lists the failed ones at the end. `after_test` leaves the tests out, which hold the goldens too:
 /// for a caller that ran them.
 pub(crate) fn run(after_test: bool) -> Result<()> {
-    let steps: [test::Step; 7] = [
+    let steps: [test::Step; 8] = [
         ("test", test::run),
         ("guest images are reproducible", guest_images::check_reproducible),
         ("golden facts against live QEMU", || verify(&["--subject", "qemu"])),
@@ -19,6 +19,7 @@ pub(crate) fn run(after_test: bool) -> Result<()> {
             conform(&["--subject", "qemu", "--require", "wire"])
         }),
         ("conformance of the reference", || conform(&["--require", "bus,wire"])),
+        ("the lab: real KVM, Linux, a stock kernel", in_lab),
     ];
     test::run_all(&steps[usize::from(after_test)..])
 }
@@ -29,6 +30,25 @@ fn conform(arguments: &[&str]) -> Result<()> {
     if code != 0 {
         bail!(
             "`cargo xtask conformance {}` ended with exit code {code}",
+            arguments.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// Images and Linux on real KVM, on any host that has QEMU.
+fn in_lab() -> Result<()> {
+    guest_images::build_linux()?;
+    let arguments = ["--depth", "guest", "--require", "guest"];
+    let code = lab::run(&lab::Options {
+        limit_s: 300,
+        carry: Vec::new(),
+        stock_kernel: true,
+        arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+    })?;
+    if code != 0 {
+        bail!(
+            "`cargo xtask lab -- {}` ended with exit code {code}",
             arguments.join(" ")
         );
     }

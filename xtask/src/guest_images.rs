@@ -84,6 +84,14 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Puts both kernels among the images, from the cache or built.
+pub(crate) fn build_linux() -> Result<()> {
+    for variant in [linux::Variant::Smp, linux::Variant::Up] {
+        linux::build(&folder(&shell::target()), variant)?;
+    }
+    Ok(())
+}
+
 /// Builds the first program of the lab.
 pub(crate) fn build_lab_init() -> Result<PathBuf> {
     initramfs::build_program(&Place::here()?, "lab", "lab-init")

@@ -62,6 +62,9 @@ pub(crate) struct Options {
     /// itself when it is a subject.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) carry: Vec<String>,
+    /// Boots Debian's own kernel, too, in a second run of the cases that start a bzImage.
+    #[arg(long)]
+    pub(crate) stock_kernel: bool,
     /// Arguments of `touchstone run`.
     #[arg(last = true)]
     pub(crate) arguments: Vec<String>,
@@ -84,7 +87,11 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         carried.push("qemu-system-x86_64");
     }
     let run_s = options.limit_s - options.limit_s / AROUND_RUN;
-    let archive = pack(&kernel, &arguments, &carried, run_s)?;
+    let told = [
+        ("lab/arguments", arguments.inside(options.stock_kernel)),
+        ("lab/limit-s", run_s.to_string()),
+    ];
+    let archive = pack(&kernel, arguments.inputs(), &carried, &told)?;
     let initramfs = folder.join("initramfs.cpio");
     fs::write(&initramfs, archive).with_context(|| format!("write {}", initramfs.display()))?;
     let begin = Instant::now();
@@ -111,7 +118,12 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
 }
 
 /// Builds what runs inside and puts it into an initramfs.
-fn pack(kernel: &StockKernel, arguments: &LabArguments, carried: &[&str], run_s: u64) -> Result<Vec<u8>> {
+fn pack(
+    kernel: &StockKernel,
+    inputs: &[(PathBuf, String)],
+    carried: &[&str],
+    told: &[(&str, String)],
+) -> Result<Vec<u8>> {
     let programs = build()?;
     let images = guest_images::build()?;
     let mut archive = Archive::default();
@@ -136,7 +148,7 @@ fn pack(kernel: &StockKernel, arguments: &LabArguments, carried: &[&str], run_s:
     for firmware in FIRMWARE.iter().filter(|file| Path::new(file).is_file()) {
         add(firmware, Path::new(firmware))?;
     }
-    for (file, path) in arguments.inputs() {
+    for (file, path) in inputs {
         add(path, file)?;
     }
     for name in carried {
@@ -146,8 +158,9 @@ fn pack(kernel: &StockKernel, arguments: &LabArguments, carried: &[&str], run_s:
             add(&library.to_string_lossy(), &library)?;
         }
     }
-    archive.file("lab/arguments", arguments.inside().join("\n").as_bytes())?;
-    archive.file("lab/limit-s", run_s.to_string().as_bytes())?;
+    for (path, text) in told {
+        archive.file(path, text.as_bytes())?;
+    }
     archive.finish()
 }
 

@@ -20,7 +20,7 @@ mod options;
 mod pic;
 mod pit;
 mod reset;
-mod resident;
+pub(crate) mod resident;
 mod rtc;
 mod serial;
 mod smp;

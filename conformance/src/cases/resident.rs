@@ -23,7 +23,7 @@ pub(super) fn line(p: &mut Probe<'_>, name: &str) -> Result<(), Stop> {
 }
 
 /// A local APIC as one software KVM has it. No VMM can help that.
-const ENDS_ITSELF: &str = "the local APIC ends each interrupt by itself as it delivers it";
+pub(crate) const ENDS_ITSELF: &str = "the local APIC ends each interrupt by itself as it delivers it";
 
 /// A CPU without that mode.
 const NO_X2APIC: &str = "CPUID tells of no x2APIC mode";

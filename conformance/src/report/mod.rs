@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 pub use arbitration::RecordingFacts;
 
 use crate::bench::Bench;
+use crate::cases::resident::ENDS_ITSELF;
 use crate::expectation::{Expectations, Standing};
 use crate::mustpass;
 use crate::runner::{CaseResult, Plan};
-use crate::subject::Subject;
-use crate::subject::date;
+use crate::subject::{Subject, date, description, linux};
 use crate::verdict::Verdict;
 
 /// Version of the JSON structure; it changes when a field is renamed, removed or given another meaning.
@@ -403,6 +403,13 @@ impl Entry {
         [Verdict::NotApplicable.word(), Verdict::Unsupported.word()].contains(&self.verdict.as_str())
     }
 
+    /// Whether it could not be asked because the host has no KVM, or one that interprets its guests.
+    pub fn wants_real_kvm(&self) -> bool {
+        let reasons = [description::NO_KVM, linux::NO_HELP, ENDS_ITSELF];
+        let reason = self.reason.as_deref().unwrap_or_default();
+        self.verdict == Verdict::Unsupported.word() && reasons.iter().any(|words| reason.contains(words))
+    }
+
     /// Whether it is against expectations.
     pub fn is_unexpected(&self) -> bool {
         matches!(self.standing, StandingFacts::Unexpected(_))
@@ -546,7 +553,7 @@ fn host(name: Option<String>) -> Host {
         system: format!("{} {} {}", std::env::consts::OS, release.trim(), std::env::consts::ARCH),
         cpu: model.unwrap_or("unknown").to_owned(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
-        kvm: crate::subject::description::kvm_problem().is_none(),
+        kvm: description::kvm_problem().is_none(),
     }
 }
 

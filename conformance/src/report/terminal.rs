@@ -35,6 +35,16 @@ pub fn summary(report: &Report) -> String {
     if any_skip {
         out.push('\n');
     }
+    let open = report.results.iter().filter(|entry| entry.wants_real_kvm()).count();
+    if open != 0 {
+        line(
+            &mut out,
+            &format!(
+                "{open} results are open for want of a KVM with help of a CPU: `cargo xtask conformance --lab` runs \
+                 depths cpu and guest\nin an emulated machine that has one\n"
+            ),
+        );
+    }
     let disputes = report.disputes();
     if !disputes.is_empty() {
         line(&mut out, "disputed, one lane passes what another does not:");

@@ -197,3 +197,12 @@ fn tap_has_a_point_for_each_result_with_todo_skip_and_diagnostics() {
         assert!(text.lines().any(|have| have == line), "{line}\n{text}");
     }
 }
+
+#[test]
+fn lab_is_offered_where_kvm_is_what_lacks_and_nowhere_else() {
+    let mut report = sample();
+    assert!(!terminal::summary(&report).contains("--lab"));
+    let open = report.results.iter_mut().find(|entry| entry.verdict == "unsupported");
+    open.expect("one is unsupported").reason = description::kvm_problem_at(c"/dev/null");
+    assert!(terminal::summary(&report).contains("1 results are open for want of a KVM"));
+}

@@ -863,6 +863,15 @@ impl Launch {
         self.marks_port.filter(|_| self.exits == Exits::BootMarks)
     }
 
+    /// The same with limits in time so many times longer, for a slow host.
+    pub fn with_patience(&self, times: u64) -> Launch {
+        let mut launch = self.clone();
+        for limit_ms in [&mut launch.start_ms, &mut launch.answer_ms, &mut launch.linux_ms] {
+            *limit_ms = limit_ms.saturating_mul(times);
+        }
+        launch
+    }
+
     /// Whether it runs on KVM.
     pub fn needs_kvm(&self) -> bool {
         self.needs.contains(&Need::Kvm)
@@ -879,12 +888,15 @@ impl Launch {
     }
 }
 
+/// How the reason begins that is given where there is no KVM.
+pub const NO_KVM: &str = "/dev/kvm cannot be used here";
+
 /// Why /dev/kvm cannot be used, if so: it cannot be opened, or what opens is not KVM.
 pub fn kvm_problem() -> Option<String> {
     kvm_problem_at(c"/dev/kvm")
 }
 
-fn kvm_problem_at(path: &CStr) -> Option<String> {
+pub(crate) fn kvm_problem_at(path: &CStr) -> Option<String> {
     let problem = match Kvm::new_with_path(path) {
         Err(error) => std::io::Error::from(error).to_string(),
         Ok(kvm) => match kvm.get_api_version() {
@@ -892,7 +904,7 @@ fn kvm_problem_at(path: &CStr) -> Option<String> {
             version => format!("it is not KVM: KVM_GET_API_VERSION gives {version} instead of {KVM_API_VERSION}"),
         },
     };
-    Some(format!("/dev/kvm cannot be used here: {problem}"))
+    Some(format!("{NO_KVM}: {problem}"))
 }
 
 fn profile_names() -> String {

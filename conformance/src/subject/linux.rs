@@ -136,10 +136,12 @@ pub fn kvm_refusal() -> Option<String> {
         .flat_map(str::split_whitespace);
     let has_help = flags.any(|flag| flag == "vmx" || flag == "svm");
     (!has_help).then(|| {
-        let text = "KVM of this host has no help of a CPU (neither vmx nor svm in /proc/cpuinfo) and cannot run Linux";
-        format!("{text}; `cargo xtask lab` can")
+        format!("{NO_HELP} (neither vmx nor svm in /proc/cpuinfo) and cannot run Linux; `cargo xtask lab` can")
     })
 }
+
+/// How the reason begins that is given where KVM interprets a guest's kernel.
+pub const NO_HELP: &str = "KVM of this host has no help of a CPU";
 
 /// Where a bzImage has its magic number, and the end of what is read.
 const MAGIC_AT: usize = 0x202;

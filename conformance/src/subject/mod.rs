@@ -78,7 +78,7 @@ pub struct Health {
 }
 
 /// Which lanes are wanted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
     /// Depths; empty means all.
     pub depths: Vec<Depth>,
@@ -91,6 +91,21 @@ pub struct Wanted {
     pub images: Option<PathBuf>,
     /// A kernel in place of the Linux in that folder.
     pub kernel: Option<PathBuf>,
+    /// How many times longer than usual the limits in time are.
+    pub patience: u64,
+}
+
+impl Default for Wanted {
+    fn default() -> Wanted {
+        Wanted {
+            depths: Vec::new(),
+            profiles: Vec::new(),
+            way: None,
+            images: None,
+            kernel: None,
+            patience: 1,
+        }
+    }
 }
 
 impl Subject {
@@ -258,6 +273,7 @@ impl Subject {
     }
 
     fn way(&self, depth: Depth, launch: &Launch, wanted: &Wanted) -> Result<Way, String> {
+        let launch = &launch.with_patience(wanted.patience);
         let adapter: Result<Box<dyn Adapter>, String> = match launch.missing_need() {
             Some(problem) => Err(problem),
             None if !process::is_there(&launch.command[0]) => Err(format!(

@@ -2,8 +2,9 @@
 //! Linux system, loads KVM, runs `touchstone run`, sends what it left through a virtio port, and powers off.
 //!
 //! It is told by files: `/lab/modules/*.ko`, loaded in the order of their names; `/lab/arguments`, one of
-//! `touchstone run` a line; `/lab/limit-s`, after how many seconds the run is interrupted, so that it still reports.
-//! What the run leaves in `/out` is sent. What goes wrong stands in the log of the kernel's serial port.
+//! `touchstone run` a line, with an empty line between one run and the next; `/lab/limit-s`, after how many seconds a
+//! run is interrupted, so that it still reports. What the runs leave in `/out` is sent. What goes wrong stands in the
+//! log of the kernel's serial port.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -88,7 +89,7 @@ fn wait_for(port: &str) -> Result<File, String> {
     }
 }
 
-/// Runs the suite and returns its exit code.
+/// Runs the suite, once for each set of arguments, and returns the worst exit code.
 fn suite(said: &File) -> Result<i32, String> {
     let read = |file: &str| fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
     let arguments = read("/lab/arguments")?;
@@ -97,11 +98,20 @@ fn suite(said: &File) -> Result<i32, String> {
         .trim()
         .parse()
         .map_err(|error| format!("/lab/limit-s: {error}"))?;
+    let end = Instant::now() + Duration::from_secs(limit_s);
+    let mut worst = 0;
+    for arguments in arguments.split("\n\n") {
+        worst = worst.max(run_once(arguments.lines(), said, end)?);
+    }
+    Ok(worst)
+}
+
+fn run_once<'a>(arguments: impl Iterator<Item = &'a str>, said: &File, end: Instant) -> Result<i32, String> {
     let output = || said.try_clone().map(Stdio::from);
     // The bar shows itself on a terminal only; messages follow the text where there is none.
     let bar = OpenOptions::new().write(true).open(TERMINAL).map(Stdio::from);
     let mut command = Command::new("/bin/touchstone");
-    command.arg("run").args(arguments.lines());
+    command.arg("run").args(arguments);
     command
         .env("PATH", "/bin")
         .env("TERM", "linux")
@@ -112,16 +122,16 @@ fn suite(said: &File) -> Result<i32, String> {
         command.stdin(Stdio::null()).stdout(text).stderr(messages).spawn()
     });
     let mut child = started.map_err(|error| format!("/bin/touchstone: {error}"))?;
-    let mut ends = Some(Instant::now() + Duration::from_secs(limit_s));
+    let mut is_asked = false;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(code_of(status)),
             Ok(None) => {}
             Err(error) => return Err(format!("/bin/touchstone: {error}")),
         }
-        if ends.is_some_and(|end| end < Instant::now()) {
+        if !is_asked && end < Instant::now() {
             // The run ends in order, with a report of what it got to. Should it not, the host ends the lab.
-            ends = None;
+            is_asked = true;
             if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
                 kill_process(pid, Signal::INT).map_err(|error| format!("interrupt the run: {error}"))?;
             }

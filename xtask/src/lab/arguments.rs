@@ -13,9 +13,34 @@ const INPUTS: [&str; 3] = ["--expectations", "--initramfs", "--kernel"];
 /// Options that the lab has to have, with their values when they are not given. Everything in it is slow.
 const DEFAULTS: [(&str, &str); 4] = [
     ("--depth", "cpu,guest"),
-    ("--case-limit-ms", "120000"),
+    ("--patience", "4"),
     ("--report", "report.json"),
     ("--capsules", "capsules"),
+];
+
+/// Options that the lab gives by itself.
+const FIXED: [&str; 6] = [
+    "--images",
+    "/lab/images",
+    "--host",
+    "lab",
+    "--replay-by",
+    "cargo xtask lab --",
+];
+/// The run that boots the lab's own kernel: the cases of a boot that any kernel can be given to.
+const STOCK: [&str; 12] = [
+    "--depth",
+    "guest",
+    "--filter",
+    "linux/*/bz-image",
+    "--kernel",
+    "/lab/stock-bzImage",
+    "--patience",
+    "4",
+    "--report",
+    "/out/stock-kernel.json",
+    "--capsules",
+    "/out/stock-kernel-capsules",
 ];
 
 /// What `touchstone run` is given inside, and what goes in and out for it.
@@ -82,9 +107,14 @@ impl LabArguments {
         Ok(lab)
     }
 
-    /// Arguments of `touchstone run`, each without a line end.
-    pub(crate) fn inside(&self) -> &[String] {
-        &self.inside
+    /// Arguments of `touchstone run`, one a line; with the stock kernel those of a second run behind an empty line.
+    pub(crate) fn inside(&self, with_stock_kernel: bool) -> String {
+        let mut text = self.inside.join("\n");
+        if with_stock_kernel {
+            let words: Vec<&str> = STOCK.into_iter().chain(FIXED).collect();
+            text += &format!("\n\n{}", words.join("\n"));
+        }
+        text
     }
 
     /// Files to take along: where they are, and where they will be.
@@ -173,11 +203,11 @@ mod tests {
     fn files_are_taken_along_and_brought_back() {
         let lab =
             lab("--subject x/mine.toml --subject=qemu --html=h.html --depth guest --report r.json --matrix --shuffle");
-        let inside = lab.inside().join(" ");
+        let inside = lab.inside.join(" ");
         assert!(
             inside.starts_with(
                 "--subject /lab/files/0/mine.toml --subject qemu --html /out/html --depth guest \
-                 --report /out/report.json --matrix --shuffle --case-limit-ms 120000 --capsules /out/capsules "
+                 --report /out/report.json --matrix --shuffle --patience 4 --capsules /out/capsules "
             ),
             "{inside}"
         );
@@ -192,8 +222,12 @@ mod tests {
 
     #[test]
     fn what_the_lab_needs_is_there_without_being_asked_for() {
-        let inside = lab("--shuffle=7").inside().join(" ");
-        assert!(inside.starts_with("--shuffle=7 --depth cpu,guest --case-limit-ms 120000 --report /out/report.json"));
+        let inside = lab("--shuffle=7").inside.join(" ");
+        assert!(inside.starts_with("--shuffle=7 --depth cpu,guest --patience 4 --report /out/report.json"));
+        let twice = lab("--depth guest").inside(true);
+        let runs: Vec<&str> = twice.split("\n\n").collect();
+        assert!(runs[0].starts_with("--depth\nguest\n") && !runs[0].contains("--kernel"));
+        assert!(runs[1].contains("--kernel\n/lab/stock-bzImage\n") && runs[1].contains("--images\n/lab/images"));
         assert!(LabArguments::new(&["--images".to_owned(), "x".to_owned()]).is_err());
     }
 }

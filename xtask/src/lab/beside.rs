@@ -51,6 +51,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         let options = Options {
             limit_s: LIMIT_S,
             carry: Vec::new(),
+            stock_kernel: false,
             arguments,
         };
         codes.push(super::run(&options)?);
