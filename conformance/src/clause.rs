@@ -71,6 +71,7 @@ macro_rules! clauses {
     };
 }
 
+pub mod devicetree;
 pub mod firecracker;
 pub mod fw_cfg;
 pub mod i8042;
@@ -106,4 +107,5 @@ pub const DOCUMENTS: &[&[&Clause]] = &[
     linux::ALL,
     kvm::ALL,
     touchstone::ALL,
+    devicetree::ALL,
 ];

@@ -1,10 +1,12 @@
 //! fw_cfg: ports, items and files.
 
 use crate::case::{Body, Case, Feature, Level, Setup};
-use crate::clause::{fw_cfg as clause, microvm};
+use crate::clause::{devicetree, fw_cfg as clause, microvm};
 use crate::driver::fw_cfg::{self, DATA, SELECTOR, key};
 use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
+
+mod device_tree;
 
 const AREA: Case = Case {
     id: "",
@@ -19,6 +21,11 @@ const AREA: Case = Case {
 
 const WITH_KERNEL: Setup = Setup {
     append: Some("console=ttyS0"),
+    ..Setup::DEFAULT
+};
+
+const WITH_DEVICE: Setup = Setup {
+    devices: &["virtio-rng"],
     ..Setup::DEFAULT
 };
 
@@ -80,6 +87,48 @@ pub(crate) const CASES: &[Case] = &[
         title: "Writing the data port changes neither the item nor the offset.",
         clause: &clause::DATA_WRITE,
         body: Body::Bus(data_write_ignored),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/device-tree/addresses",
+        title: "The device tree tells where serial port, clock, IOAPIC and transports are.",
+        clause: &devicetree::REG,
+        features: &[Feature::FwCfg, Feature::Fdt, Feature::VirtioMmio],
+        setup: WITH_DEVICE,
+        body: Body::Bus(device_tree::addresses),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/device-tree/header",
+        title: "The device tree is of version 17 and as long as its file.",
+        clause: &devicetree::HEADER,
+        features: &[Feature::FwCfg, Feature::Fdt],
+        body: Body::Bus(device_tree::header),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/device-tree/interrupts",
+        title: "The device tree tells which input of the IOAPIC each device drives.",
+        clause: &devicetree::INTERRUPTS,
+        features: &[Feature::FwCfg, Feature::Fdt, Feature::VirtioMmio],
+        setup: WITH_DEVICE,
+        body: Body::Bus(device_tree::interrupts),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/device-tree/reservations",
+        title: "The device tree's list of reserved memory has an end.",
+        clause: &devicetree::RESERVATIONS,
+        features: &[Feature::FwCfg, Feature::Fdt],
+        body: Body::Bus(device_tree::reservations),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/device-tree/structure",
+        title: "The device tree can be walked from its root to its end.",
+        clause: &devicetree::STRUCTURE,
+        features: &[Feature::FwCfg, Feature::Fdt],
+        body: Body::Bus(device_tree::structure),
         ..AREA
     },
     Case {

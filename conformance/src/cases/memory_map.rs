@@ -153,14 +153,25 @@ pub(crate) const CASES: &[Case] = &[
         id: "memory-map/ram/above-4g-is-memory",
         title: "RAM above 4 GiB keeps what is written at both its ends, and is not an alias of low RAM.",
         clause: &microvm::RAM_SPLIT,
+        features: &[],
         setup: Setup::with_ram(4 * GIB),
         body: Body::Bus(ram_above_is_memory),
+        ..AREA
+    },
+    Case {
+        id: "memory-map/ram/ends-at-the-split",
+        title: "Of RAM that is split, the last byte below the split is memory, and what lies past it is not.",
+        clause: &microvm::RAM_SPLIT,
+        features: &[],
+        setup: Setup::with_ram(4 * GIB),
+        body: Body::Bus(ram_ends),
         ..AREA
     },
     Case {
         id: "memory-map/ram/ends-where-e820-says",
         title: "The byte below the end of low RAM is memory, and what lies past it is not.",
         clause: &microvm::RAM_SPLIT,
+        features: &[],
         body: Body::Bus(ram_ends),
         ..AREA
     },
@@ -168,6 +179,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "memory-map/ram/vga-hole-is-memory",
         title: "There is no hole for a display at 0xa0000.",
         clause: &microvm::RAM_SPLIT,
+        features: &[],
         body: Body::Bus(ram_has_no_vga_hole),
         ..AREA
     },
@@ -175,6 +187,7 @@ pub(crate) const CASES: &[Case] = &[
         id: "memory-map/ram/widths",
         title: "RAM takes accesses of 1, 2, 4 and 8 bytes at any alignment, little endian.",
         clause: &microvm::RAM_SPLIT,
+        features: &[],
         body: Body::Bus(ram_widths),
         ..AREA
     },

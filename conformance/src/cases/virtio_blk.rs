@@ -99,6 +99,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/discard/whole-segments",
+        title: "A discard request whose data is no whole segment does not succeed.",
+        clause: &clause::BLK_STATUS,
+        body: Body::Bus(discard_segments),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/features/flush-offered",
         title: "A device that lets the driver switch its cache can flush it.",
         clause: &clause::BLK_FLUSH_OFFERED,
@@ -205,6 +212,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/write-zeroes/past-end",
+        title: "A write zeroes request past the end of the disk fails and changes nothing.",
+        clause: &clause::BLK_STATUS,
+        body: Body::Bus(write_zeroes_bounds),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/write-zeroes/reads-zero",
         title: "Sectors read as zeros after write zeroes, with unmap or without.",
         clause: &clause::BLK_WRITE_ZEROES,
@@ -216,6 +230,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "A write zeroes request with an unknown flag is unsupported.",
         clause: &clause::BLK_FLAGS,
         body: Body::Bus(write_zeroes_flag),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/write-zeroes/whole-segments",
+        title: "A write zeroes request whose data is no whole segment does not succeed, and changes nothing.",
+        clause: &clause::BLK_STATUS,
+        body: Body::Bus(write_zeroes_segments),
         ..AREA
     },
     Case {
@@ -456,6 +477,60 @@ fn write_zeroes_flag(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     let got = blk.read(p, 3, 1)?;
     check_bytes(p, "sector 3", &got, &original(3, 1));
+    Ok(())
+}
+
+/// Requests whose data is a segment cut short, or one with a piece of another: never a success.
+fn part_of_a_segment(p: &mut Probe<'_>, bit: u32, name: &str, kind: u32) -> Result<(), Stop> {
+    need(p, bit, name)?;
+    for length in [1, 8, 15, 17, 24] {
+        p.point(format!("{length} bytes"));
+        let mut blk = Blk::start(p, bit)?;
+        let segment = [&[0; 8][..], &1u32.to_le_bytes(), &[0; 4], &[0; 16]].concat();
+        p.write_memory(DATA, &segment)?;
+        blk.describe(p, 0, kind, 0, Data::ToDevice(DATA, length))?;
+        blk.submit(p, &[0])?;
+        for _ in 0..HOSTILE_LOOKS_MAX {
+            let needs_reset = blk.transport.status(p)? & status::DEVICE_NEEDS_RESET != 0;
+            if needs_reset || blk.queue.used_idx(p)? != 0 {
+                break;
+            }
+        }
+        let got = driver::status(p, 0)?;
+        p.check(
+            "status",
+            got != outcome::OK,
+            got.to_string(),
+            "IOERR, UNSUPP, or none by a device that asks for a reset",
+        );
+    }
+    Ok(())
+}
+
+fn discard_segments(p: &mut Probe<'_>) -> Result<(), Stop> {
+    part_of_a_segment(p, feature::DISCARD, "DISCARD", kind::DISCARD)
+}
+
+fn write_zeroes_segments(p: &mut Probe<'_>) -> Result<(), Stop> {
+    part_of_a_segment(p, feature::WRITE_ZEROES, "WRITE_ZEROES", kind::WRITE_ZEROES)?;
+    let mut blk = Blk::start(p, 0)?;
+    let got = blk.read(p, 0, 2)?;
+    check_bytes(p, "sectors 0 and 1", &got, &original(0, 2));
+    Ok(())
+}
+
+fn write_zeroes_bounds(p: &mut Probe<'_>) -> Result<(), Stop> {
+    need(p, feature::WRITE_ZEROES, "WRITE_ZEROES")?;
+    let mut blk = Blk::start(p, feature::WRITE_ZEROES)?;
+    for (sector, sectors) in [(SECTORS, 1), (SECTORS - 1, 2), (u64::MAX, 2)] {
+        p.point(format!("{sectors} from sector {sector:#x}"));
+        let done = blk.range(p, kind::WRITE_ZEROES, sector, sectors, 0)?;
+        p.check_eq("status", done.status, outcome::IOERR);
+    }
+    for sector in [0, SECTORS - 1] {
+        let got = blk.read(p, sector, 1)?;
+        check_bytes(p, &format!("sector {sector}"), &got, &original(sector, 1));
+    }
     Ok(())
 }
 

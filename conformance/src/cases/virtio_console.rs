@@ -5,7 +5,7 @@ use crate::clause::virtio as clause;
 use crate::driver::virtio_console::{EMERG_WR, EMERG_WRITE, ID_CONSOLE, receive};
 use crate::driver::virtio_mmio::{Descriptor, INDIRECT_DESC, Transport, reg, status};
 use crate::driver::virtio_pair::{FILL, Pair, SLOTS, received_at, sent_at, writable_parts};
-use crate::machine::{Caps, Stop};
+use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
 use crate::subject::peer;
 
@@ -49,6 +49,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "virtio-console/echo/short",
         title: "Bytes go out and come back, of every value.",
+        ..AREA
+    },
+    Case {
+        id: "virtio-console/emergency/other-fields",
+        title: "What is written to other fields than emerg_wr is not sent.",
+        clause: &clause::CONSOLE_CONFIG,
+        body: Body::Bus(emergency_other),
         ..AREA
     },
     Case {
@@ -358,6 +365,22 @@ fn emergency_unconfigured(p: &mut Probe<'_>) -> Result<(), Stop> {
     pair.transport.driver_ok(p)?;
     give_all(p, &mut pair)?;
     want(p, &mut pair, 0, b"?")?;
+    Ok(())
+}
+
+fn emergency_other(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let mut pair = Pair::start(p, 0)?;
+    let config = pair.transport.base + reg::CONFIG;
+    for at in 0..EMERG_WR {
+        p.store(config + at, Width::Byte, u64::from(b'a') + at)?;
+    }
+    for at in (0..EMERG_WR).step_by(4) {
+        p.store(config + at, Width::Dword, 0x7878_7878)?;
+    }
+    give_all(p, &mut pair)?;
+    pair.send(p, b"sent")?;
+    pair.wait_sent(p)?;
+    want(p, &mut pair, 0, b"sent")?;
     Ok(())
 }
 

@@ -35,6 +35,16 @@ const LEGACY: Setup = Setup {
 
 pub(crate) const CASES: &[Case] = &[
     Case {
+        id: "virtio-net/config/legacy-mac",
+        title: "The address that a legacy driver writes is the one that it reads.",
+        clause: &clause::NET_MAC_LEGACY,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        needs: Caps::NONE,
+        setup: LEGACY,
+        body: Body::Bus(config_legacy_mac),
+        ..AREA
+    },
+    Case {
         id: "virtio-net/config/link-up",
         title: "The status says that the link is up.",
         clause: &clause::NET_STATUS,
@@ -48,6 +58,14 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::NET_MAC,
         needs: Caps::NONE,
         body: Body::Bus(config_mac),
+        ..AREA
+    },
+    Case {
+        id: "virtio-net/config/read-only",
+        title: "A modern driver cannot write address or status.",
+        clause: &clause::NET_CONFIG_READ_ONLY,
+        needs: Caps::NONE,
+        body: Body::Bus(config_read_only),
         ..AREA
     },
     Case {
@@ -296,6 +314,45 @@ fn config_link(p: &mut Probe<'_>) -> Result<(), Stop> {
     transport.negotiate(p, feature::STATUS)?;
     let status = p.load(transport.base + reg::CONFIG + config::STATUS, Width::Word)?;
     p.check_eq("status", status, LINK_UP);
+    Ok(())
+}
+
+/// The first bytes of the configuration space, address and status.
+fn config_bytes(p: &mut Probe<'_>, transport: Transport) -> Result<Vec<u8>, Stop> {
+    let mut bytes = Vec::new();
+    for at in 0..config::STATUS + 2 {
+        bytes.push(p.load(transport.base + reg::CONFIG + at, Width::Byte)? as u8);
+    }
+    Ok(bytes)
+}
+
+fn config_read_only(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    // Address and status mean something with their features only.
+    let features = transport.features(p, 0)? & (feature::MAC | feature::STATUS);
+    transport.negotiate(p, features)?;
+    let before = config_bytes(p, transport)?;
+    for (at, byte) in (0..config::STATUS + 2).zip(0x5a..) {
+        p.store(transport.base + reg::CONFIG + at, Width::Byte, byte)?;
+    }
+    let after = config_bytes(p, transport)?;
+    p.check_bytes("address and status after writes", &after, &before);
+    p.require_eq("MAC offered", features & feature::MAC, feature::MAC)?;
+    p.check_bytes("address", &after[..peer::MAC.len()], &peer::MAC);
+    Ok(())
+}
+
+fn config_legacy_mac(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    transport.acknowledge(p)?;
+    transport.accept(p, 0, feature::MAC)?;
+    let mac = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
+    // As the specification tells of such drivers: from the first byte to the last.
+    for (at, byte) in (config::MAC..).zip(mac) {
+        p.store(transport.base + reg::CONFIG + at, Width::Byte, u64::from(byte))?;
+    }
+    let got = config_bytes(p, transport)?;
+    p.check_bytes("address that was written", &got[..mac.len()], &mac);
     Ok(())
 }
 

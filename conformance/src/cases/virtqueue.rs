@@ -6,6 +6,8 @@ use crate::driver::virtio_mmio::{self as driver, Descriptor, Queue, Transport, r
 use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
 
+mod event_idx;
+
 const AREA: Case = Case {
     id: "",
     title: "",
@@ -46,6 +48,72 @@ pub(crate) const CASES: &[Case] = &[
         title: "All buffers of a chain are filled before it is returned.",
         clause: &clause::USED_RING,
         body: Body::Bus(chain_fills),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/after-features-ok",
+        title: "An event index that is accepted after FEATURES_OK changes nothing.",
+        clause: &clause::FEATURES_FINAL,
+        level: Level::Should,
+        body: Body::Bus(event_idx::after_features_ok),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/at-event",
+        title: "With the event index a notification comes with the entry that used_event names.",
+        clause: &clause::USED_EVENT,
+        body: Body::Bus(event_idx::at_event),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/avail-event",
+        title: "A driver that notifies only when avail_event asks for it has all its requests served.",
+        clause: &clause::AVAIL_EVENT,
+        body: Body::Bus(event_idx::avail_event),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/before-event",
+        title: "With the event index no notification comes before the entry that used_event names.",
+        clause: &clause::USED_EVENT_QUIET,
+        level: Level::Should,
+        body: Body::Bus(event_idx::before_event),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/flag-ignored",
+        title: "With the event index the no-interrupt flag says nothing.",
+        clause: &clause::USED_EVENT,
+        body: Body::Bus(event_idx::flag_ignored),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/not-negotiated",
+        title: "Without the event index used_event says nothing.",
+        clause: &clause::INTERRUPT,
+        body: Body::Bus(event_idx::not_negotiated),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/past-event",
+        title: "With the event index no notification comes past the entry that used_event names.",
+        clause: &clause::USED_EVENT_QUIET,
+        level: Level::Should,
+        body: Body::Bus(event_idx::past_event),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/used-flags",
+        title: "With the event index the used ring's flags are 0.",
+        clause: &clause::AVAIL_EVENT,
+        body: Body::Bus(event_idx::used_flags),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/event-idx/within-batch",
+        title: "With the event index a notification comes when the entry was one of several.",
+        clause: &clause::USED_EVENT,
+        body: Body::Bus(event_idx::within_batch),
         ..AREA
     },
     Case {
@@ -143,12 +211,30 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtqueue/legacy/feature-words",
+        title: "A legacy driver's second word of features leaves the first as it was.",
+        clause: &clause::LEGACY_FEATURES,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(event_idx::legacy_feature_words),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/legacy/filled",
         title: "A legacy queue works: page number, page size and alignment say where its rings are.",
         clause: &clause::LEGACY_PFN,
         features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
         setup: LEGACY,
         body: Body::Bus(legacy_filled),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/legacy/notify-on-empty",
+        title: "A legacy device that ran out of requests says so in spite of the no-interrupt flag.",
+        clause: &clause::NOTIFY_ON_EMPTY,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(event_idx::notify_on_empty),
         ..AREA
     },
     Case {
@@ -215,6 +301,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtqueue/notify/spurious",
+        title: "Notifications when there is nothing new do no harm.",
+        clause: &clause::NOTIFY_SPURIOUS,
+        body: Body::Bus(event_idx::spurious),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/reset/before-acknowledge",
         title: "A reset takes back an interrupt that nobody acknowledged.",
         clause: &clause::RESET_CLEARS,
@@ -268,6 +361,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "virtqueue/rng/fills",
         title: "The entropy device fills a buffer and returns its length.",
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/used/index-wraps",
+        title: "The indices of a ring go from 65535 to 0.",
+        clause: &clause::INDEX_WRAPS,
+        body: Body::Bus(event_idx::index_wraps),
         ..AREA
     },
     Case {

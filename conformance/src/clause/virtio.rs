@@ -69,6 +69,24 @@ clauses! { "virtio", DOCUMENT;
         "A returned chain appears in the used ring by its head and the number of bytes written.";
     NO_INTERRUPT = "no-interrupt", "2.7.7 Used Buffer Notification Suppression",
         "With the avail ring's no-interrupt flag set the device should not notify.";
+    INTERRUPT = "interrupt", "2.7.7.2 Device Requirements: Used Buffer Notification Suppression",
+        "Without VIRTIO_F_EVENT_IDX and with flags 0 the device notifies of each used entry, whatever used_event says.";
+    USED_EVENT = "used-event", "2.7.7.2 Device Requirements: Used Buffer Notification Suppression",
+        "With VIRTIO_F_EVENT_IDX the device notifies when it writes the entry that used_event names, whatever flags says.";
+    USED_EVENT_QUIET = "used-event-quiet", "2.7.7.2 Device Requirements: Used Buffer Notification Suppression",
+        "With VIRTIO_F_EVENT_IDX the device should not notify of other entries than the one that used_event names.";
+    AVAIL_EVENT = "avail-event", "2.7.10.2 Device Requirements: Available Buffer Notification Suppression",
+        "With VIRTIO_F_EVENT_IDX the device asks by avail_event for the notifications that it needs, and flags are 0.";
+    NOTIFY_SPURIOUS = "notify-spurious", "2.7.10.2 Device Requirements: Available Buffer Notification Suppression",
+        "The device handles notifications when there is nothing new.";
+    INDEX_WRAPS = "index-wraps", "2.7.13.3 Updating idx",
+        "The index of a ring always increases, and goes from 65535 to 0.";
+    NOTIFY_ON_EMPTY = "notify-on-empty", "6.3 Legacy Interface: Reserved Feature Bits",
+        "With VIRTIO_F_NOTIFY_ON_EMPTY the device notifies when it runs out of descriptors, even if suppressed.";
+    LEGACY_FEATURES = "legacy-features", "4.2.4, GuestFeatures and GuestFeaturesSel",
+        "GuestFeatures takes the 32 feature bits that GuestFeaturesSel chooses, and lets the others be.";
+    FEATURES_FINAL = "features-final", "3.1.1 Driver Requirements: Device Initialization",
+        "No features are accepted after FEATURES_OK; a device should go on by those that it agreed to.";
     INDIRECT = "indirect", "2.7.5.3 Indirect Descriptors",
         "With VIRTIO_F_INDIRECT_DESC a descriptor may point to a table of descriptors.";
     NEEDS_RESET = "needs-reset", "2.1.2, DEVICE_NEEDS_RESET",
@@ -111,6 +129,10 @@ clauses! { "virtio", DOCUMENT;
         "A device does not offer a feature that requires another one which it does not offer.";
     NET_MAC = "net-mac", "5.1.4 Device configuration layout",
         "With VIRTIO_NET_F_MAC the configuration space begins with the device's address.";
+    NET_CONFIG_READ_ONLY = "net-config-read-only", "5.1.4 Device configuration layout",
+        "The fields of the configuration space are read-only for a driver.";
+    NET_MAC_LEGACY = "net-mac-legacy", "5.1.6.5.2.2 Legacy Interface: Setting MAC Address Filtering",
+        "Without VIRTIO_NET_F_CTRL_MAC_ADDR a legacy driver changes the address by writing the configuration space.";
     NET_STATUS = "net-status", "5.1.4 Device configuration layout",
         "With VIRTIO_NET_F_STATUS the status says whether the link is up.";
     NET_TRANSMIT = "net-transmit", "5.1.6.2 Packet Transmission",
@@ -127,6 +149,8 @@ clauses! { "virtio", DOCUMENT;
         "The legacy header has num_buffers only if VIRTIO_NET_F_MRG_RXBUF was negotiated, and 10 bytes otherwise.";
     CONSOLE_PORT = "console-port", "5.3.6 Device Operation",
         "What the driver puts into the transmit queue is sent, and what comes is put into the receive queue's buffers.";
+    CONSOLE_CONFIG = "console-config", "5.3.4 Device configuration layout",
+        "Of the configuration space only emerg_wr is for writing; cols, rows and max_nr_ports tell, and send nothing.";
     CONSOLE_EMERGENCY = "console-emergency", "5.3.5.1 Device Requirements: Device Initialization",
         "With VIRTIO_CONSOLE_F_EMERG_WRITE the low byte written to emerg_wr is sent, even by an unconfigured device.";
 }

@@ -2,6 +2,7 @@
 
 pub mod cmdline;
 pub mod cmos;
+pub mod fdt;
 pub mod fw_cfg;
 pub mod i8042;
 pub mod ioapic;

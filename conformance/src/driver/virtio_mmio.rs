@@ -55,8 +55,12 @@ pub mod status {
 
 /// VIRTIO_F_VERSION_1, as a bit of feature word 1.
 pub const VERSION_1_WORD_1: u32 = 1;
+/// VIRTIO_F_NOTIFY_ON_EMPTY of legacy devices, as a bit of feature word 0.
+pub const NOTIFY_ON_EMPTY: u32 = 1 << 24;
 /// VIRTIO_F_INDIRECT_DESC, as a bit of feature word 0.
 pub const INDIRECT_DESC: u32 = 1 << 28;
+/// VIRTIO_F_EVENT_IDX, as a bit of feature word 0.
+pub const EVENT_IDX: u32 = 1 << 29;
 /// Device type of an entropy source.
 pub const ID_RNG: u32 = 4;
 
@@ -231,6 +235,9 @@ pub const WRITE: u16 = 2;
 /// The buffer is a table of descriptors.
 pub const INDIRECT: u16 = 4;
 
+/// VIRTQ_AVAIL_F_NO_INTERRUPT, in the avail ring's flags.
+pub const NO_INTERRUPT: u16 = 1;
+
 impl Queue {
     /// A queue of `size` descriptors in pages of its own from `gpa` on.
     pub fn at(gpa: u64, size: u16) -> Queue {
@@ -263,8 +270,34 @@ impl Queue {
             let entry = (usize::from(from) + index) % usize::from(self.size);
             p.write_memory(self.avail + 4 + 2 * entry as u64, &head.to_le_bytes())?;
         }
-        let idx = from.wrapping_add(heads.len() as u16);
+        self.set_avail_idx(p, from.wrapping_add(heads.len() as u16))
+    }
+
+    /// Moves the avail ring's index.
+    pub fn set_avail_idx(&self, p: &mut Probe<'_>, idx: u16) -> Result<(), Stop> {
         p.write_memory(self.avail + 2, &idx.to_le_bytes())
+    }
+
+    /// Writes the avail ring's flags.
+    pub fn set_avail_flags(&self, p: &mut Probe<'_>, flags: u16) -> Result<(), Stop> {
+        p.write_memory(self.avail, &flags.to_le_bytes())
+    }
+
+    /// Writes `used_event`, behind the avail ring: the entry of the used ring whose writing the driver wants to hear of.
+    pub fn set_used_event(&self, p: &mut Probe<'_>, event: u16) -> Result<(), Stop> {
+        p.write_memory(self.avail + 4 + 2 * u64::from(self.size), &event.to_le_bytes())
+    }
+
+    /// Reads `avail_event`, behind the used ring: the entry of the avail ring whose writing the device wants to hear of.
+    pub fn avail_event(&self, p: &mut Probe<'_>) -> Result<u16, Stop> {
+        let bytes = p.read_memory(self.used + 4 + 8 * u64::from(self.size), 2)?;
+        Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
+    }
+
+    /// The used ring's flags.
+    pub fn used_flags(&self, p: &mut Probe<'_>) -> Result<u16, Stop> {
+        let bytes = p.read_memory(self.used, 2)?;
+        Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
     }
 
     /// The used ring's index.

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use self::chips::*;
 use self::historic::*;
+use self::rings::*;
 use super::in_process::InProcessAdapter;
 use crate::case::{Level, Setup};
 use crate::catalog;
@@ -17,6 +18,7 @@ use crate::verdict::Verdict;
 
 mod chips;
 mod historic;
+mod rings;
 
 /// One bug.
 pub struct Mutant {
@@ -104,6 +106,41 @@ pub const MUTANTS: &[Mutant] = &[
         title: "A write to the data port takes a byte of the item.",
         case: "fw-cfg/data/write-ignored",
         make: |_| Box::new(DataWriteTaken),
+    },
+    Mutant {
+        name: "fw-cfg-device-tree-address",
+        title: "The device tree says that the serial port is at 0x2f8.",
+        case: "fw-cfg/device-tree/addresses",
+        make: |_| {
+            Box::new(DeviceTree::new(
+                &[0, 0, 0x03, 0xf8, 0, 0, 0, 0, 0, 0, 0, 8],
+                &[0, 0, 0x02, 0xf8],
+            ))
+        },
+    },
+    Mutant {
+        name: "fw-cfg-device-tree-end-missing",
+        title: "The device tree ends without its last token.",
+        case: "fw-cfg/device-tree/structure",
+        make: |_| Box::new(DeviceTree::new(&[0, 0, 0, 2, 0, 0, 0, 9], &[0, 0, 0, 2, 0, 0, 0, 4])),
+    },
+    Mutant {
+        name: "fw-cfg-device-tree-input",
+        title: "The device tree says that the serial port drives input 3.",
+        case: "fw-cfg/device-tree/interrupts",
+        make: |_| Box::new(DeviceTree::new(&[0, 0, 0, 4, 0, 0, 0, 0], &[0, 0, 0, 3])),
+    },
+    Mutant {
+        name: "fw-cfg-device-tree-reservations-endless",
+        title: "The device tree's list of reserved memory has no end.",
+        case: "fw-cfg/device-tree/reservations",
+        make: |_| Box::new(DeviceTree::new(&[0; 16], &[1; 16])),
+    },
+    Mutant {
+        name: "fw-cfg-device-tree-version",
+        title: "The device tree says that it is of version 16.",
+        case: "fw-cfg/device-tree/header",
+        make: |_| Box::new(DeviceTree::new(&[0, 0, 0, 17, 0, 0, 0, 16], &[0, 0, 0, 16])),
     },
     Mutant {
         name: "fw-cfg-dma-address-kept",
@@ -456,6 +493,17 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(PitControls(|word| (word >> 6 != 3).then_some(word))),
     },
     Mutant {
+        name: "ram-past-the-split",
+        title: "There is memory past the split, too.",
+        case: "memory-map/ram/ends-at-the-split",
+        make: |layout| {
+            Box::new(PastTheSplit {
+                at: layout.ram_low_bytes,
+                value: 0,
+            })
+        },
+    },
+    Mutant {
         name: "ram-split-at-1g",
         title: "RAM splits at 1 GiB.",
         case: "memory-map/e820/4g",
@@ -573,10 +621,26 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(VgaHole),
     },
     Mutant {
+        name: "virtio-avail-event-kept",
+        title: "The device never moves avail_event.",
+        case: "virtqueue/event-idx/avail-event",
+        make: |_| {
+            Box::new(UsedRing::new(|inner, num, used, _| {
+                inner.write_memory(used + 4 + 8 * num, &[0; 2])
+            }))
+        },
+    },
+    Mutant {
         name: "virtio-blk-capacity-off-by-one",
         title: "The capacity is one sector too large.",
         case: "virtio-blk/config/capacity",
         make: |_| Box::new(BlkCapacity),
+    },
+    Mutant {
+        name: "virtio-blk-discard-part-of-a-segment",
+        title: "A discard request whose data is no segment reports success.",
+        case: "virtio-blk/discard/whole-segments",
+        make: |_| Box::new(BlkStatus::new(reg::BLK_DISCARD, reg::BLK_UNSUPP, reg::BLK_OK)),
     },
     Mutant {
         name: "virtio-blk-flush-unsupported",
@@ -603,6 +667,18 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<OldBuffersWritten>::default(),
     },
     Mutant {
+        name: "virtio-blk-write-zeroes-part-of-a-segment",
+        title: "A write zeroes request whose data is no segment reports success.",
+        case: "virtio-blk/write-zeroes/whole-segments",
+        make: |_| Box::new(BlkStatus::new(reg::BLK_WRITE_ZEROES, reg::BLK_UNSUPP, reg::BLK_OK)),
+    },
+    Mutant {
+        name: "virtio-blk-write-zeroes-past-end-succeeds",
+        title: "A write zeroes request beyond the capacity reports success.",
+        case: "virtio-blk/write-zeroes/past-end",
+        make: |_| Box::new(BlkStatus::new(reg::BLK_WRITE_ZEROES, reg::BLK_IOERR, reg::BLK_OK)),
+    },
+    Mutant {
         name: "virtio-broken-ring-stops-all",
         title: "Once one device asks for a reset, no device is notified any more.",
         case: "virtqueue/needs-reset/other-device",
@@ -613,6 +689,12 @@ pub const MUTANTS: &[Mutant] = &[
         title: "The configuration space is big-endian.",
         case: "virtio-blk/config/capacity",
         make: |_| Box::new(ConfigByteOrder),
+    },
+    Mutant {
+        name: "virtio-console-any-field-sends",
+        title: "A byte written anywhere in the console's configuration space is sent.",
+        case: "virtio-console/emergency/other-fields",
+        make: |_| Box::new(AnyFieldSends),
     },
     Mutant {
         name: "virtio-console-byte-lost",
@@ -655,6 +737,56 @@ pub const MUTANTS: &[Mutant] = &[
         make: |layout| Box::new(EmptyTransport(layout.transport(3))),
     },
     Mutant {
+        name: "virtio-event-always-told",
+        title: "The driver is told of every used entry whatever used_event says.",
+        case: "virtqueue/event-idx/before-event",
+        make: |_| Box::new(Tells::new(|round| round.event_idx.then_some(true))),
+    },
+    Mutant {
+        name: "virtio-event-flag-obeyed",
+        title: "The no-interrupt flag counts with the event index, too.",
+        case: "virtqueue/event-idx/flag-ignored",
+        make: |_| Box::new(Tells::new(|round| (round.flags & 1 != 0).then_some(false))),
+    },
+    Mutant {
+        name: "virtio-event-last-entry-only",
+        title: "The driver is told only when the entry of used_event is the last of several.",
+        case: "virtqueue/event-idx/within-batch",
+        make: |_| {
+            Box::new(Tells::new(|round| {
+                Some(round.used_event == round.after.wrapping_sub(1))
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-event-off-by-one",
+        title: "The driver is told one entry too late.",
+        case: "virtqueue/event-idx/at-event",
+        make: |_| Box::new(Tells::new(|round| round.event_idx.then_some(round.tells(1)))),
+    },
+    Mutant {
+        name: "virtio-event-stays",
+        title: "The driver is told of every entry from the one of used_event on.",
+        case: "virtqueue/event-idx/past-event",
+        make: |_| {
+            Box::new(Tells::new(|round| {
+                round.event_idx.then_some(round.used_event < round.after)
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-event-without-feature",
+        title: "used_event counts without the event index.",
+        case: "virtqueue/event-idx/not-negotiated",
+        make: |_| Box::new(Tells::new(|round| Some(round.tells(0)))),
+    },
+    Mutant {
+        name: "virtio-features-adopted-late",
+        title: "Features that are accepted after FEATURES_OK count.",
+        case: "virtqueue/event-idx/after-features-ok",
+        make: |_| Box::<FeaturesAdopted>::default(),
+    },
+    Mutant {
         name: "virtio-features-word-repeats",
         title: "Feature words beyond the last repeat it.",
         case: "virtio-mmio/features/select-past-end",
@@ -667,6 +799,19 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<GenerationCounts>::default(),
     },
     Mutant {
+        name: "virtio-index-saturates",
+        title: "The used ring's index stays at 65535.",
+        case: "virtqueue/used/index-wraps",
+        make: |_| {
+            Box::new(UsedRing::new(|inner, _, used, _| {
+                match read_number(inner, used + 2, 2)? {
+                    0 => inner.write_memory(used + 2, &[0xff; 2]),
+                    _ => Ok(()),
+                }
+            }))
+        },
+    },
+    Mutant {
         name: "virtio-interrupt-status-read-clears",
         title: "Reading InterruptStatus acknowledges.",
         case: "virtqueue/interrupt/acknowledge",
@@ -677,6 +822,17 @@ pub const MUTANTS: &[Mutant] = &[
         title: "InterruptStatus keeps over a reset of the device.",
         case: "virtqueue/reset/before-acknowledge",
         make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_INTERRUPT_STATUS)),
+    },
+    Mutant {
+        name: "virtio-legacy-features-one-word",
+        title: "A legacy transport takes every word of features for the first.",
+        case: "virtqueue/legacy/feature-words",
+        make: |_| {
+            Box::new(VirtioWrites {
+                offset: reg::VIRTIO_DRIVER_FEATURES_SEL,
+                change: |_| 0,
+            })
+        },
     },
     Mutant {
         name: "virtio-legacy-queue-survives-reset",
@@ -737,10 +893,22 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_STATUS)),
     },
     Mutant {
+        name: "virtio-net-address-writable",
+        title: "A modern driver can change the address.",
+        case: "virtio-net/config/read-only",
+        make: |_| Box::new(ConfigWrites::new(true)),
+    },
+    Mutant {
         name: "virtio-net-buffers-kept-at-reset",
         title: "The network device writes to a buffer that it was given before a reset.",
         case: "virtio-net/reset/quiet",
         make: |_| Box::<BuffersKept>::default(),
+    },
+    Mutant {
+        name: "virtio-net-legacy-address-fixed",
+        title: "A legacy driver cannot change the address.",
+        case: "virtio-net/config/legacy-mac",
+        make: |_| Box::new(ConfigWrites::new(false)),
     },
     Mutant {
         name: "virtio-net-length-without-header",
@@ -828,6 +996,17 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(QueueBug::new(count_sent)),
     },
     Mutant {
+        name: "virtio-notify-on-empty-ignored",
+        title: "A ring that ran empty is no reason to tell the driver.",
+        case: "virtqueue/legacy/notify-on-empty",
+        make: |_| {
+            Box::new(VirtioWrites {
+                offset: reg::VIRTIO_DRIVER_FEATURES,
+                change: |value| value & !reg::NOTIFY_ON_EMPTY,
+            })
+        },
+    },
+    Mutant {
         name: "virtio-old-ring-used-after-reset",
         title: "After a reset the device goes on with the used ring of before.",
         case: "virtqueue/reset/half-processed",
@@ -884,6 +1063,23 @@ pub const MUTANTS: &[Mutant] = &[
                 mask: 0,
             })
         },
+    },
+    Mutant {
+        name: "virtio-spurious-notification-used",
+        title: "A notification without a request uses an entry.",
+        case: "virtqueue/notify/spurious",
+        make: |_| {
+            Box::new(UsedRing::new(|inner, _, used, moved| {
+                let idx = read_number(inner, used + 2, 2)? as u16;
+                inner.write_memory(used + 2, &idx.wrapping_add(u16::from(moved == 0)).to_le_bytes())
+            }))
+        },
+    },
+    Mutant {
+        name: "virtio-used-flags-set",
+        title: "The used ring asks for no notifications by its flags.",
+        case: "virtqueue/event-idx/used-flags",
+        make: |_| Box::new(UsedRing::new(|inner, _, used, _| inner.write_memory(used, &[1, 0]))),
     },
     Mutant {
         name: "virtio-used-index-survives-reset",
@@ -1389,6 +1585,26 @@ impl Bug for NoThre {
         let value = inner.port_read(port, width)?;
         let empty = port == reg::SERIAL_IIR && value & 0x0f == 0x02;
         Ok(if empty { value & 0xf0 | 0x01 } else { value })
+    }
+}
+
+/// One double word of memory where none is.
+struct PastTheSplit {
+    at: u64,
+    value: u64,
+}
+
+impl Bug for PastTheSplit {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if gpa == self.at {
+            self.value = value;
+        }
+        inner.store(gpa, width, value)
+    }
+
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        Ok(if gpa == self.at { self.value } else { value })
     }
 }
 
@@ -1959,6 +2175,9 @@ mod reg {
     pub(super) const SERIAL_MCR_LOOP: u32 = 0x10;
     /// The third file of a machine without a kernel.
     pub(super) const KEY_BOOT_FAIL_WAIT: u32 = 0x22;
+    /// The device tree of a machine without a kernel, and the bytes of it that are looked at.
+    pub(super) const KEY_FDT: u32 = 0x24;
+    pub(super) const FDT_BYTES: usize = 4096;
     /// Bit of a DMA descriptor's control word.
     pub(super) const DMA_READ: u32 = 1 << 1;
     pub(super) const IOAPIC_SELECT: u64 = 0xfec0_0000;
@@ -1969,6 +2188,8 @@ mod reg {
     pub(super) const IOAPIC_ENTRIES_FROM: u64 = 0x10;
     pub(super) const VIRTIO_DEVICE_FEATURES: u64 = 0x010;
     pub(super) const VIRTIO_DEVICE_FEATURES_SEL: u64 = 0x014;
+    pub(super) const VIRTIO_DRIVER_FEATURES: u64 = 0x020;
+    pub(super) const VIRTIO_DRIVER_FEATURES_SEL: u64 = 0x024;
     pub(super) const VIRTIO_QUEUE_NUM_MAX: u64 = 0x034;
     pub(super) const VIRTIO_QUEUE_NUM: u64 = 0x038;
     pub(super) const VIRTIO_SHM_LEN_LOW: u64 = 0x0b0;
@@ -1989,6 +2210,8 @@ mod reg {
     pub(super) const BLK_IN: u32 = 0;
     pub(super) const BLK_OUT: u32 = 1;
     pub(super) const BLK_FLUSH: u32 = 4;
+    pub(super) const BLK_DISCARD: u32 = 11;
+    pub(super) const BLK_WRITE_ZEROES: u32 = 13;
     pub(super) const BLK_OK: u8 = 0;
     pub(super) const BLK_IOERR: u8 = 1;
     pub(super) const BLK_UNSUPP: u8 = 2;
@@ -1999,7 +2222,11 @@ mod reg {
     /// Feature bits of word 0, and an offset in the header of a frame.
     pub(super) const NET_MAC: u64 = 1 << 5;
     pub(super) const NET_HOST_TSO4: u64 = 1 << 11;
+    pub(super) const NOTIFY_ON_EMPTY: u64 = 1 << 24;
     pub(super) const ANY_LAYOUT: u64 = 1 << 27;
+    pub(super) const EVENT_IDX: u64 = 1 << 29;
+    /// A bit of Status.
+    pub(super) const FEATURES_OK: u64 = 8;
     pub(super) const NET_NUM_BUFFERS: u64 = 10;
     /// The part of an address within one transport.
     pub(super) const VIRTIO_OFFSET: u64 = 0x1ff;

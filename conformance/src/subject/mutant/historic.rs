@@ -38,6 +38,10 @@ pub(super) const ORIGINS: &[(&str, &str)] = &[
         "vm-superio #135, Firecracker #6218, crosvm before 2b7478aef, kvmtool before 610a82c",
     ),
     ("virtio-config-byte-order", "QEMU before 0ab8c021c6"),
+    (
+        "virtio-event-always-told",
+        "QEMU 7.2 for the first entry; the kind of Firecracker before ffe77023c",
+    ),
     ("virtio-features-word-repeats", "QEMU 7.2"),
     ("virtio-interrupt-status-read-clears", "hvisor-tool #109"),
     ("virtio-queue-ready-kept", "QEMU before 351da8323a"),

@@ -1,0 +1,222 @@
+//! When a device tells its driver of used buffers, and when it wants to be told of available ones.
+
+use super::{
+    BUFFER, Descriptor, LENGTH, Probe, Queue, RING, SIZE, Stop, Transport, driver, notify, reg, request, settle, start,
+};
+
+/// Serves request `number` of one buffer, and wants it back.
+fn serve(p: &mut Probe<'_>, transport: Transport, queue: &Queue, number: u16) -> Result<(), Stop> {
+    queue.describe(p, 0, Descriptor::writable(BUFFER, LENGTH))?;
+    queue.offer(p, number, &[0])?;
+    notify(p, transport)?;
+    let used = settle(p, queue, number.wrapping_add(1))?;
+    p.require_eq("used index", used, number.wrapping_add(1))
+}
+
+/// Serves a request, and says whether the driver was told of it.
+fn told(p: &mut Probe<'_>, transport: Transport, queue: &Queue, number: u16) -> Result<u32, Stop> {
+    transport.write(p, reg::INTERRUPT_ACK, 1)?;
+    serve(p, transport, queue, number)?;
+    Ok(transport.read(p, reg::INTERRUPT_STATUS)? & 1)
+}
+
+/// A started device that accepted EVENT_IDX; the cases do not apply to one that does not offer it.
+fn start_with_event(p: &mut Probe<'_>) -> Result<(Transport, Queue), Stop> {
+    need(p, driver::EVENT_IDX, "VIRTIO_F_EVENT_IDX")?;
+    start(p, driver::EVENT_IDX)
+}
+
+fn need(p: &mut Probe<'_>, bit: u32, name: &str) -> Result<(), Stop> {
+    let offered = Transport::first_device(p).features(p, 0)?;
+    if offered & bit == 0 {
+        return Err(Stop::NotApplicable(format!("the device does not offer {name}")));
+    }
+    Ok(())
+}
+
+pub(super) fn at_event(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_with_event(p)?;
+    queue.set_used_event(p, 2)?;
+    for number in 0..2 {
+        serve(p, transport, &queue, number)?;
+    }
+    let got = told(p, transport, &queue, 2)?;
+    p.check_eq("InterruptStatus after the entry of used_event", got, 1u32);
+    Ok(())
+}
+
+pub(super) fn before_event(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_with_event(p)?;
+    queue.set_used_event(p, 2)?;
+    for number in 0..2 {
+        p.point(format!("request {number}"));
+        let got = told(p, transport, &queue, number)?;
+        p.check_eq("InterruptStatus before the entry of used_event", got, 0u32);
+    }
+    Ok(())
+}
+
+pub(super) fn past_event(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_with_event(p)?;
+    queue.set_used_event(p, 0)?;
+    serve(p, transport, &queue, 0)?;
+    for number in 1..3 {
+        p.point(format!("request {number}"));
+        let got = told(p, transport, &queue, number)?;
+        p.check_eq("InterruptStatus past the entry of used_event", got, 0u32);
+    }
+    Ok(())
+}
+
+pub(super) fn within_batch(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for event in 0..4 {
+        p.point(format!("used_event {event}"));
+        let (transport, queue) = start_with_event(p)?;
+        queue.set_used_event(p, event)?;
+        for head in 0..4 {
+            queue.describe(p, head, Descriptor::writable(BUFFER, LENGTH))?;
+        }
+        queue.offer(p, 0, &[0, 1, 2, 3])?;
+        notify(p, transport)?;
+        let used = settle(p, &queue, 4)?;
+        p.require_eq("used index", used, 4u16)?;
+        let got = transport.read(p, reg::INTERRUPT_STATUS)?;
+        p.check_eq("InterruptStatus", got & 1, 1u32);
+    }
+    Ok(())
+}
+
+pub(super) fn flag_ignored(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_with_event(p)?;
+    queue.set_avail_flags(p, driver::NO_INTERRUPT)?;
+    queue.set_used_event(p, 0)?;
+    let got = told(p, transport, &queue, 0)?;
+    p.check_eq("InterruptStatus with the no-interrupt flag", got, 1u32);
+    Ok(())
+}
+
+pub(super) fn not_negotiated(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    for (number, event) in [(0, 0x8000), (1, 0), (2, 3)] {
+        p.point(format!("request {number}, used_event {event:#x}"));
+        queue.set_used_event(p, event)?;
+        let got = told(p, transport, &queue, number)?;
+        p.check_eq("InterruptStatus", got, 1u32);
+    }
+    Ok(())
+}
+
+/// A driver that notifies only when the device's `avail_event` asks for it.
+pub(super) fn avail_event(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_with_event(p)?;
+    for number in 0..2 * SIZE + 1 {
+        p.point(format!("request {number}"));
+        queue.describe(p, 0, Descriptor::writable(BUFFER, LENGTH))?;
+        queue.offer(p, number, &[0])?;
+        if queue.avail_event(p)? == number {
+            notify(p, transport)?;
+        }
+        let used = settle(p, &queue, number + 1)?;
+        p.require_eq("used index", used, number + 1)?;
+    }
+    Ok(())
+}
+
+pub(super) fn used_flags(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_with_event(p)?;
+    serve(p, transport, &queue, 0)?;
+    let flags = queue.used_flags(p)?;
+    p.check_eq("flags of the used ring", flags, 0u16);
+    Ok(())
+}
+
+pub(super) fn spurious(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start(p, 0)?;
+    for _ in 0..3 {
+        notify(p, transport)?;
+    }
+    let used = queue.used_idx(p)?;
+    p.check_eq("used index of a ring without requests", used, 0u16);
+    request(p, transport, &queue)?;
+    for _ in 0..3 {
+        notify(p, transport)?;
+    }
+    let used = queue.used_idx(p)?;
+    p.check_eq("used index after one request", used, 1u16);
+    Ok(())
+}
+
+/// Fills the ring so often that its indices go through 0 again.
+pub(super) fn index_wraps(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    transport.write(p, reg::QUEUE_SEL, 0)?;
+    let max = transport.read(p, reg::QUEUE_NUM_MAX)?;
+    let size = if max < 256 { SIZE } else { 256 };
+    let queue = Queue::at(RING, size);
+    transport.negotiate(p, 0)?;
+    queue.clear(p)?;
+    transport.set_queue(p, &queue)?;
+    transport.driver_ok(p)?;
+    let heads: Vec<u16> = (0..size).collect();
+    for &head in &heads {
+        queue.describe(p, head, Descriptor::writable(BUFFER, 1))?;
+    }
+    // The ring names every descriptor once; from now on its index alone moves.
+    queue.offer(p, 0, &heads)?;
+    let mut idx = size;
+    for _ in 0..=65536 / u32::from(size) {
+        transport.write(p, reg::INTERRUPT_ACK, 1)?;
+        notify(p, transport)?;
+        let used = settle(p, &queue, idx)?;
+        p.require_eq("used index", used, idx)?;
+        let told = transport.read(p, reg::INTERRUPT_STATUS)? & 1;
+        p.check_eq("InterruptStatus", told, 1u32);
+        idx = idx.wrapping_add(size);
+        queue.set_avail_idx(p, idx)?;
+    }
+    Ok(())
+}
+
+/// A legacy device that accepted `word_0`, with its ring's no-interrupt flag set.
+fn start_legacy(p: &mut Probe<'_>, then_word_1: bool) -> Result<(Transport, Queue), Stop> {
+    need(p, driver::NOTIFY_ON_EMPTY, "VIRTIO_F_NOTIFY_ON_EMPTY")?;
+    let transport = Transport::first_device(p);
+    transport.acknowledge(p)?;
+    transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
+    transport.accept(p, 0, driver::NOTIFY_ON_EMPTY)?;
+    if then_word_1 {
+        transport.accept(p, 1, 0)?;
+    }
+    let queue = transport.set_legacy_queue(p, 0, RING, SIZE)?;
+    queue.set_avail_flags(p, driver::NO_INTERRUPT)?;
+    transport.driver_ok(p)?;
+    Ok((transport, queue))
+}
+
+pub(super) fn notify_on_empty(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_legacy(p, false)?;
+    let got = told(p, transport, &queue, 0)?;
+    p.check_eq("InterruptStatus when the ring ran empty", got, 1u32);
+    Ok(())
+}
+
+pub(super) fn legacy_feature_words(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = start_legacy(p, true)?;
+    let got = told(p, transport, &queue, 0)?;
+    p.check_eq("InterruptStatus by the feature of word 0", got, 1u32);
+    Ok(())
+}
+
+pub(super) fn after_features_ok(p: &mut Probe<'_>) -> Result<(), Stop> {
+    need(p, driver::EVENT_IDX, "VIRTIO_F_EVENT_IDX")?;
+    let (transport, queue) = (Transport::first_device(p), Queue::at(RING, SIZE));
+    transport.negotiate(p, 0)?;
+    transport.accept(p, 0, driver::EVENT_IDX)?;
+    queue.clear(p)?;
+    transport.set_queue(p, &queue)?;
+    transport.driver_ok(p)?;
+    queue.set_used_event(p, 0x8000)?;
+    let got = told(p, transport, &queue, 0)?;
+    p.check_eq("InterruptStatus by the rules that were negotiated", got, 1u32);
+    Ok(())
+}
