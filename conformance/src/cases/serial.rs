@@ -43,6 +43,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/fcr/trigger-keeps-data",
+        title: "Choosing another trigger level loses no byte.",
+        clause: &clause::FIFO,
+        body: Body::Bus(fcr_trigger),
+        ..AREA
+    },
+    Case {
         id: "serial/fcr/without-enable",
         title: "Resetting a FIFO without enabling it does nothing.",
         clause: &clause::FIFO_PROGRAMMING,
@@ -97,6 +104,14 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::FIFO_TIMEOUT,
         needs: Caps::SERIAL.with(Caps::CLOCK).with(Caps::FROZEN),
         body: Body::Bus(fifo_timeout),
+        ..AREA
+    },
+    Case {
+        id: "serial/fifo/timeout-by-frame",
+        title: "The time-out goes by the programmed rate and the bits of a character.",
+        clause: &clause::FIFO_TIMEOUT,
+        needs: Caps::SERIAL.with(Caps::CLOCK).with(Caps::FROZEN),
+        body: Body::Bus(fifo_timeout_by_frame),
         ..AREA
     },
     Case {
@@ -260,6 +275,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/msr/each-delta",
+        title: "Each modem line has its own delta bit, and RI one for its trailing edge only.",
+        clause: &clause::MODEM_STATUS,
+        body: Body::Bus(msr_each_delta),
+        ..AREA
+    },
+    Case {
         id: "serial/msr/write-ignored",
         title: "Writing MSR changes none of its lines.",
         clause: &clause::MODEM_STATUS,
@@ -338,6 +360,13 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::THRE_INTERRUPT,
         level: Level::Should,
         body: Body::Bus(thre_kept),
+        ..AREA
+    },
+    Case {
+        id: "serial/thre/other-enables",
+        title: "Enabling other interrupts leaves a pending one of the transmitter.",
+        clause: &clause::THRE_INTERRUPT,
+        body: Body::Bus(thre_other_enables),
         ..AREA
     },
     Case {
@@ -507,6 +536,88 @@ fn fifo_timeout(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.inb(DATA)?;
     let after = p.inb(IIR)?;
     p.check_eq("IIR after a byte was read", after & ID_MASK, NONE);
+    Ok(())
+}
+
+/// Data sheet 8.1 and 8.11: start bit, 5 to 8 data bits, parity, and 1, 1.5 or 2 stop bits make a character.
+fn fifo_timeout_by_frame(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (name, lcr, half_bits) in [
+        ("5 data bits", 0x00u8, 14u64),
+        ("5 data bits, 1.5 stop bits", 0x04, 15),
+        ("7 data bits, parity", 0x0a, 20),
+        ("8 data bits", 0x03, 20),
+        ("8 data bits, 2 stop bits", 0x07, 22),
+        ("8 data bits, parity, 2 stop bits", 0x1f, 24),
+    ] {
+        for divisor in [0x0cu64, 0x60] {
+            p.point(format!("{name}, divisor {divisor:#x}"));
+            p.outb(LCR, DLAB)?;
+            p.outb(DATA, divisor as u8)?;
+            p.outb(IER, 0x00)?;
+            p.outb(LCR, lcr)?;
+            p.outb(FCR, 0xc3)?;
+            p.outb(IER, ERBFI)?;
+            loop_in(p, b"a")?;
+            let four_characters_ns = 4 * half_bits * divisor * 1_000_000_000 / (2 * 115_200);
+            p.advance(four_characters_ns * 97 / 100)?;
+            let early = p.inb(IIR)?;
+            p.check_eq("IIR before four characters", early & ID_MASK, NONE);
+            p.advance(four_characters_ns * 6 / 100)?;
+            let late = p.inb(IIR)?;
+            p.check_eq("IIR after four characters", late & ID_MASK, ID_TIMEOUT);
+            p.inb(DATA)?;
+        }
+    }
+    Ok(())
+}
+
+fn fcr_trigger(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0x01)?;
+    loop_in(p, b"kept")?;
+    for fcr in [0x41, 0x81, 0xc1, 0x01] {
+        p.point(format!("FCR {fcr:#x}"));
+        p.outb(FCR, fcr)?;
+        let lsr = p.inb(LSR)?;
+        p.check_eq("DR", lsr & DR, DR);
+    }
+    for &want in b"kept" {
+        let got = p.inb(DATA)?;
+        p.check_eq("byte", got, want);
+    }
+    Ok(())
+}
+
+/// DTR is DSR, RTS is CTS, OUT1 is RI, OUT2 is DCD.
+fn msr_each_delta(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (name, output, delta, both_ways) in [
+        ("DTR", 0x01u8, 0x02u8, true),
+        ("RTS", 0x02, 0x01, true),
+        ("OUT1", 0x04, 0x04, false),
+        ("OUT2", 0x08, 0x08, true),
+    ] {
+        p.point(name);
+        p.outb(MCR, LOOP)?;
+        p.inb(MSR)?;
+        p.outb(MCR, LOOP | output)?;
+        let on = p.inb(MSR)?;
+        p.check_eq("deltas as it goes on", on & 0x0f, if both_ways { delta } else { 0 });
+        p.outb(MCR, LOOP)?;
+        let off = p.inb(MSR)?;
+        p.check_eq("deltas as it goes off", off & 0x0f, delta);
+    }
+    Ok(())
+}
+
+fn thre_other_enables(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.inb(MSR)?;
+    for enables in [ETBEI | ERBFI, ETBEI | EDSSI, ETBEI, ETBEI | ELSI] {
+        p.point(format!("IER {enables:#x}"));
+        p.outb(IER, 0)?;
+        p.outb(IER, ETBEI)?;
+        p.outb(IER, enables)?;
+        let iir = p.inb(IIR)?;
+        p.check_eq("IIR", iir & ID_MASK, ID_THRE);
+    }
     Ok(())
 }
 

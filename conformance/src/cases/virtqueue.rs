@@ -37,6 +37,13 @@ const LEGACY: Setup = Setup {
 
 pub(crate) const CASES: &[Case] = &[
     Case {
+        id: "virtqueue/address/halves",
+        title: "Each half of a queue's addresses can be written on its own, in any order.",
+        clause: &clause::QUEUE_ADDRESS,
+        body: Body::Bus(event_idx::address_halves),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/before-driver-ok/not-consumed",
         title: "Before DRIVER_OK a notification consumes nothing.",
         clause: &clause::BEFORE_DRIVER_OK,
@@ -244,6 +251,15 @@ pub(crate) const CASES: &[Case] = &[
         features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
         setup: LEGACY,
         body: Body::Bus(legacy_reset),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/legacy/size-and-align",
+        title: "The rings of a legacy queue lie as its size and alignment say.",
+        clause: &clause::LEGACY_LAYOUT,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(event_idx::legacy_layout),
         ..AREA
     },
     Case {

@@ -59,6 +59,10 @@ clauses! { "virtio", DOCUMENT;
         "Writing InterruptACK clears exactly the bits given; reading InterruptStatus clears none.";
     LEGACY_PFN = "legacy-pfn", "4.2.4, QueuePFN",
         "QueuePFN of a legacy transport reads back the page number of the selected queue; writing 0 stops it.";
+    LEGACY_LAYOUT = "legacy-layout", "2.7.2 Legacy Interfaces: A Note on Virtqueue Layout",
+        "The avail ring lies right behind the descriptors, and the used ring at the next multiple of QueueAlign.";
+    QUEUE_ADDRESS = "queue-address", "4.2.2, QueueDescLow, QueueDriverLow, QueueDeviceLow and High",
+        "The two halves of each address of a queue are registers of their own.";
     LEGACY_ONLY = "legacy-only", "4.2.4 and 4.2.2",
         "A legacy transport has no QueueReady, and a modern one no QueuePFN.";
     BEFORE_DRIVER_OK = "before-driver-ok", "2.1.2",

@@ -574,10 +574,38 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(RtcReads::new(reg::RTC_YEAR, |year| if year == 0x99 { 0 } else { year })),
     },
     Mutant {
+        name: "serial-delta-of-dtr-missing",
+        title: "A change of DSR sets no delta bit.",
+        case: "serial/msr/each-delta",
+        make: |_| {
+            Box::new(PortMask {
+                port: reg::SERIAL_MSR,
+                mask: 0xfd,
+            })
+        },
+    },
+    Mutant {
         name: "serial-divisor-read-takes-byte",
         title: "Reading the divisor latch takes a received byte, too.",
         case: "serial/dlab/hides-receiver",
         make: |_| Box::<DlabPops>::default(),
+    },
+    Mutant {
+        name: "serial-enables-end-thre",
+        title: "Any write to IER ends the transmitter's interrupt.",
+        case: "serial/thre/other-enables",
+        make: |_| Box::<EnablesEndThre>::default(),
+    },
+    Mutant {
+        name: "serial-fcr-empties-fifo",
+        title: "Any write to FCR empties the receiver's FIFO.",
+        case: "serial/fcr/trigger-keeps-data",
+        make: |_| {
+            Box::new(PortWrites {
+                port: reg::SERIAL_IIR,
+                change: |value| value | 2,
+            })
+        },
     },
     Mutant {
         name: "serial-fifo-reset-unconditional",
@@ -613,6 +641,17 @@ pub const MUTANTS: &[Mutant] = &[
         title: "Interrupt identification never names an empty transmitter.",
         case: "serial/thre/enable-while-empty",
         make: |_| Box::new(NoThre),
+    },
+    Mutant {
+        name: "serial-timeout-by-8n1",
+        title: "The time-out is that of characters of ten bits.",
+        case: "serial/fifo/timeout-by-frame",
+        make: |_| {
+            Box::new(PortWrites {
+                port: reg::SERIAL_LCR,
+                change: |value| value & 0x80 | 3,
+            })
+        },
     },
     Mutant {
         name: "vga-hole",
@@ -824,6 +863,17 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(KeptAtReset::new(reg::VIRTIO_INTERRUPT_STATUS)),
     },
     Mutant {
+        name: "virtio-legacy-alignment-fixed",
+        title: "The used ring of a legacy queue begins at a page.",
+        case: "virtqueue/legacy/size-and-align",
+        make: |_| {
+            Box::new(VirtioWrites {
+                offset: reg::VIRTIO_QUEUE_ALIGN,
+                change: |_| 4096,
+            })
+        },
+    },
+    Mutant {
         name: "virtio-legacy-features-one-word",
         title: "A legacy transport takes every word of features for the first.",
         case: "virtqueue/legacy/feature-words",
@@ -1011,6 +1061,12 @@ pub const MUTANTS: &[Mutant] = &[
         title: "After a reset the device goes on with the used ring of before.",
         case: "virtqueue/reset/half-processed",
         make: |_| Box::<OldRingUsed>::default(),
+    },
+    Mutant {
+        name: "virtio-queue-address-low-spoils-high",
+        title: "Writing the low half of an address of a queue spoils the high one.",
+        case: "virtqueue/address/halves",
+        make: |_| Box::new(LowSpoilsHigh),
     },
     Mutant {
         name: "virtio-queue-ready-kept",
@@ -1575,6 +1631,38 @@ impl Bug for PortMask {
     fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
         let value = inner.port_read(port, width)?;
         Ok(if port == self.port { value & self.mask } else { value })
+    }
+}
+
+/// Values that are written to a port are changed.
+struct PortWrites {
+    port: u16,
+    change: fn(u32) -> u32,
+}
+
+impl Bug for PortWrites {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        let value = if port == self.port { (self.change)(value) } else { value };
+        inner.port_write(port, width, value)
+    }
+}
+
+/// A write to IER that leaves the transmitter's interrupt on ends it, as a read of IIR does.
+#[derive(Default)]
+struct EnablesEndThre {
+    ier: u32,
+}
+
+impl Bug for EnablesEndThre {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        inner.port_write(port, width, value)?;
+        if port == reg::SERIAL_IER {
+            if self.ier & value & 2 != 0 {
+                inner.port_read(reg::SERIAL_IIR, Width::Byte)?;
+            }
+            self.ier = value;
+        }
+        Ok(())
     }
 }
 
@@ -2169,6 +2257,7 @@ mod reg {
     pub(super) const RTC_REGISTER_C: u32 = 0x0c;
     pub(super) const RTC_YEAR: u32 = 0x09;
     pub(super) const RTC_CENTURY: u32 = 0x32;
+    pub(super) const SERIAL_IER: u16 = 0x3f9;
     pub(super) const SERIAL_IIR: u16 = 0x3fa;
     pub(super) const SERIAL_MCR: u16 = 0x3fc;
     pub(super) const SERIAL_MSR: u16 = 0x3fe;
@@ -2194,6 +2283,7 @@ mod reg {
     pub(super) const VIRTIO_QUEUE_NUM: u64 = 0x038;
     pub(super) const VIRTIO_SHM_LEN_LOW: u64 = 0x0b0;
     pub(super) const VIRTIO_SHM_BASE_LOW: u64 = 0x0b8;
+    pub(super) const VIRTIO_QUEUE_ALIGN: u64 = 0x03c;
     pub(super) const VIRTIO_QUEUE_PFN: u64 = 0x040;
     pub(super) const VIRTIO_QUEUE_SEL: u64 = 0x030;
     pub(super) const VIRTIO_QUEUE_READY: u64 = 0x044;

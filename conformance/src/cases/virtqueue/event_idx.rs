@@ -220,3 +220,55 @@ pub(super) fn after_features_ok(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.check_eq("InterruptStatus by the rules that were negotiated", got, 1u32);
     Ok(())
 }
+
+/// Writes each half of each address twice, wrong and then right, the high halves first.
+pub(super) fn address_halves(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (transport, queue) = (Transport::first_device(p), Queue::at(RING, SIZE));
+    transport.negotiate(p, 0)?;
+    queue.clear(p)?;
+    transport.write(p, reg::QUEUE_SEL, 0)?;
+    transport.write(p, reg::QUEUE_NUM, u32::from(SIZE))?;
+    let places = [
+        (reg::QUEUE_DESC, queue.desc),
+        (reg::QUEUE_DRIVER, queue.avail),
+        (reg::QUEUE_DEVICE, queue.used),
+    ];
+    for (offset, _) in places {
+        transport.write(p, offset, 0xffff_f000)?;
+        transport.write(p, offset + 4, 0xffff_ffff)?;
+    }
+    for (offset, gpa) in places {
+        transport.write(p, offset + 4, (gpa >> 32) as u32)?;
+        transport.write(p, offset, gpa as u32)?;
+    }
+    transport.write(p, reg::QUEUE_READY, 1)?;
+    transport.driver_ok(p)?;
+    request(p, transport, &queue)
+}
+
+/// Sizes and alignments for which the note's formula and the rings' real lengths, with and without an event field,
+/// give the same place.
+pub(super) fn legacy_layout(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (size, align) in [(4u16, 4096u32), (4, 256), (8, 64), (16, 128), (2, 512)] {
+        p.point(format!("{size} descriptors, alignment {align}"));
+        let transport = Transport::first_device(p);
+        transport.acknowledge(p)?;
+        transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
+        transport.accept(p, 0, 0)?;
+        let avail = RING + 16 * u64::from(size);
+        let queue = Queue {
+            desc: RING,
+            avail,
+            used: (avail + 6 + 2 * u64::from(size)).next_multiple_of(u64::from(align)),
+            size,
+        };
+        queue.clear(p)?;
+        transport.write(p, reg::QUEUE_SEL, 0)?;
+        transport.write(p, reg::QUEUE_NUM, u32::from(size))?;
+        transport.write(p, reg::QUEUE_ALIGN, align)?;
+        transport.write(p, reg::QUEUE_PFN, (RING >> 12) as u32)?;
+        transport.driver_ok(p)?;
+        request(p, transport, &queue)?;
+    }
+    Ok(())
+}

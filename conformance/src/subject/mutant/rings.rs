@@ -197,6 +197,24 @@ impl Bug for VirtioWrites {
     }
 }
 
+/// Writing the low half of an address of a queue makes something else of the high one.
+pub(super) struct LowSpoilsHigh;
+
+impl Bug for LowSpoilsHigh {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        inner.store(gpa, width, value)?;
+        let low = [
+            reg::VIRTIO_QUEUE_DESC,
+            reg::VIRTIO_QUEUE_DRIVER,
+            reg::VIRTIO_QUEUE_DEVICE,
+        ];
+        if reg::in_virtio(gpa) && low.contains(&(gpa & reg::VIRTIO_OFFSET)) {
+            inner.store(gpa + 4, width, 0xffff_ffff)?;
+        }
+        Ok(())
+    }
+}
+
 /// The configuration space of a network takes the bytes that are written, or none of them.
 #[derive(Default)]
 pub(super) struct ConfigWrites {
