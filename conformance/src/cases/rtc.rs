@@ -414,6 +414,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "rtc/time/set-in-twelve-hours",
+        title: "A time that is set in 12-hour mode goes on over noon and midnight.",
+        clause: &clause::TIME_UPDATE,
+        needs: TIMED,
+        body: Body::Bus(time_set_in_twelve_hours),
+        ..AREA
+    },
+    Case {
         id: "rtc/time/short-month",
         title: "April has 30 days.",
         clause: &clause::TIME_UPDATE,
@@ -560,6 +568,24 @@ fn time_moves(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 /// Stops the clock, writes 2034-12-31 23:59:58 in BCD, starts it and lets three seconds pass.
+/// Bit 7 of the hours is PM; midnight and noon are 12.
+fn time_set_in_twelve_hours(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (hours, next) in [(0x11u8, 0x92u8), (0x91, 0x12), (0x12, 0x01), (0x92, 0x81), (0x85, 0x86)] {
+        p.point(format!("hours {hours:#x}"));
+        rtc::write(p, REGISTER_B, SET)?;
+        for (index, byte) in [(HOURS, hours), (MINUTES, 0x59), (SECONDS, 0x59)] {
+            rtc::write(p, index, byte)?;
+        }
+        rtc::write(p, REGISTER_B, 0)?;
+        p.advance(2 * SECOND_NS + SLACK_NS)?;
+        let got = rtc::read(p, HOURS)?;
+        p.check_eq("hours after the hour's last second", got, next);
+        let minutes = rtc::read(p, MINUTES)?;
+        p.check_eq("minutes", minutes, 0u8);
+    }
+    Ok(())
+}
+
 fn time_set_by_guest(p: &mut Probe<'_>) -> Result<(), Stop> {
     rtc::write(p, REGISTER_B, SET | HOURS_24)?;
     let written = [0x34, 0x12, 0x31, 0x23, 0x59, 0x58];

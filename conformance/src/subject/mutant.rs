@@ -510,6 +510,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(SplitAt1g),
     },
     Mutant {
+        name: "rtc-afternoon-not-taken",
+        title: "Hours that are set in 12-hour mode lose their PM bit.",
+        case: "rtc/time/set-in-twelve-hours",
+        make: |_| Box::<AfternoonNotTaken>::default(),
+    },
+    Mutant {
         name: "rtc-century-19",
         title: "The century is 19.",
         case: "rtc/century/bcd",
@@ -1631,6 +1637,21 @@ impl Bug for PortMask {
     fn port_read(&mut self, inner: &mut dyn Machine, port: u16, width: Width) -> Result<u32, Stop> {
         let value = inner.port_read(port, width)?;
         Ok(if port == self.port { value & self.mask } else { value })
+    }
+}
+
+#[derive(Default)]
+struct AfternoonNotTaken {
+    index: u32,
+}
+
+impl Bug for AfternoonNotTaken {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::CMOS_INDEX {
+            self.index = value & 0x7f;
+        }
+        let hours = port == reg::CMOS_DATA && self.index == reg::RTC_HOURS;
+        inner.port_write(port, width, if hours { value & 0x7f } else { value })
     }
 }
 

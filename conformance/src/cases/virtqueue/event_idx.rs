@@ -151,28 +151,31 @@ pub(super) fn index_wraps(p: &mut Probe<'_>) -> Result<(), Stop> {
     let transport = Transport::first_device(p);
     transport.write(p, reg::QUEUE_SEL, 0)?;
     let max = transport.read(p, reg::QUEUE_NUM_MAX)?;
-    let size = if max < 256 { SIZE } else { 256 };
-    let queue = Queue::at(RING, size);
+    let size = if max < 1024 { SIZE } else { 1024 };
+    let queue = Queue {
+        avail: RING + 0x4000,
+        used: RING + 0x5000,
+        ..Queue::at(RING, size)
+    };
     transport.negotiate(p, 0)?;
     queue.clear(p)?;
     transport.set_queue(p, &queue)?;
     transport.driver_ok(p)?;
-    let heads: Vec<u16> = (0..size).collect();
-    for &head in &heads {
-        queue.describe(p, head, Descriptor::writable(BUFFER, 1))?;
-    }
-    // The ring names every descriptor once; from now on its index alone moves.
-    queue.offer(p, 0, &heads)?;
-    let mut idx = size;
+    // The ring names every descriptor once; from then on its index alone moves.
+    let table = Descriptor::writable(BUFFER, 1).bytes().repeat(usize::from(size));
+    p.write_memory(queue.desc, &table)?;
+    let heads: Vec<u8> = (0..size).flat_map(u16::to_le_bytes).collect();
+    p.write_memory(queue.avail + 4, &heads)?;
+    let mut idx = 0u16;
     for _ in 0..=65536 / u32::from(size) {
+        idx = idx.wrapping_add(size);
+        queue.set_avail_idx(p, idx)?;
         transport.write(p, reg::INTERRUPT_ACK, 1)?;
         notify(p, transport)?;
         let used = settle(p, &queue, idx)?;
         p.require_eq("used index", used, idx)?;
         let told = transport.read(p, reg::INTERRUPT_STATUS)? & 1;
         p.check_eq("InterruptStatus", told, 1u32);
-        idx = idx.wrapping_add(size);
-        queue.set_avail_idx(p, idx)?;
     }
     Ok(())
 }
