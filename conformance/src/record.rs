@@ -11,6 +11,7 @@
 //! interrupt lines come when the host gets to them there; none is kept.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::case::{Case, Setup};
 use crate::layout::Layout;
@@ -96,7 +97,16 @@ fn program_record(program: &Program, lane: &Lane) -> Result<(Record, usize), Str
         let tape = Arc::new(Mutex::new(Tape::new(true)));
         let perform = || -> Result<(), Stop> {
             let mut machine = Taped::new(adapter.boot(&setup, lane.layout)?, &tape)?;
+            let mut may_be_busy = false;
             for action in &program.actions {
+                match action {
+                    Action::Store { .. } => may_be_busy = adapter.caps().has_own_time(),
+                    Action::Load { .. } | Action::ReadMemory { .. } if may_be_busy => {
+                        machine.wait_for_quiet(action)?;
+                        may_be_busy = false;
+                    }
+                    _ => {}
+                }
                 replay::act(&mut machine, action)?;
             }
             Ok(())
@@ -311,6 +321,25 @@ impl Taped {
         })
     }
 
+    /// Looks, without keeping it, until the answer has been the same for a while: a program does not wait for a device
+    /// that works on the host's time, as a case does.
+    fn wait_for_quiet(&mut self, look: &Action) -> Result<(), Stop> {
+        let mut last = replay::act(self.machine.as_mut(), look)?;
+        let (mut since, mut same) = (Instant::now(), 0);
+        for _ in 0..LOOKS_MAX {
+            let answer = replay::act(self.machine.as_mut(), look)?;
+            if answer != last {
+                (since, same) = (Instant::now(), 0);
+            }
+            same += 1;
+            if LOOKS_QUIET <= same && QUIET <= since.elapsed() {
+                break;
+            }
+            last = answer;
+        }
+        Ok(())
+    }
+
     fn keep(&mut self, action: Action, answer: String) -> Result<(), Stop> {
         let events = if self.is_watching {
             self.machine.line_events()?
@@ -516,6 +545,14 @@ fn size_text(bytes: u64) -> String {
 
 /// How often something is recorded that may be another thing each time.
 pub const TAKES: usize = 3;
+
+/// So many equal looks in a row, over so long a time, say that a device has done its work; a busy host may not have got
+/// to it before.
+const LOOKS_QUIET: u32 = 200;
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Most looks for that.
+const LOOKS_MAX: u32 = 20_000;
 
 /// Most accesses of one record.
 pub const STEPS_MAX: usize = 500_000;
