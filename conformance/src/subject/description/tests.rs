@@ -199,3 +199,101 @@ fn device_that_opens_but_is_not_kvm_is_no_kvm() {
     let problem = kvm_problem_at(c"/dev/no-such-device").expect("not there");
     assert!(problem.contains("No such file or directory"), "{problem}");
 }
+
+#[rstest]
+#[case::file_name("[files]\n\"a/b\" = \"x\"\n", "[files] 'a/b': a name is letters, digits")]
+#[case::file_unused("[files]\n\"a.json\" = \"{}\"\n", "[files] 'a.json': no command has {file:a.json}")]
+#[case::file_unknown(
+    "[[cpu]]\ncommand = [\"x\", \"{file:b}\"]\n",
+    "'{file:b}' in \"{file:b}\" stands for nothing; choose"
+)]
+#[case::in_file(
+    "[files]\na = \"{ram}\"\n[[cpu]]\ncommand = [\"x\", \"{file:a}\"]\n",
+    "[files] 'a': '{ram}' in \"{ram}\" stands for nothing; choose from profile,"
+)]
+#[case::device(
+    "[devices.virtio-net]\nwords = 3\n",
+    "words such as [\"--rng\"], or a piece of a file as { insert"
+)]
+#[case::lost(
+    "[devices.virtio-net]\ninsert = \"nets\"\ntext = \"x\"\n",
+    "devices: virtio-net: no text of [files] has {insert:nets}, so its piece would be lost"
+)]
+#[case::ends_by(
+    "[[guest]]\ncommand = [\"x\"]\nends-by = \"acpi\"\n",
+    "ends-by: 'acpi' ends no machine; choose from debug-exit, i8042, triple-fault, halt, or write PORT:BYTE"
+)]
+#[case::ends_by_byte(
+    "[[cpu]]\ncommand = [\"x\"]\nends-by = \"0x64:0x100\"\n",
+    "'0x64:0x100' ends no machine"
+)]
+#[case::serial(
+    "[[cpu]]\ncommand = [\"x\"]\nserial = \"tty\"\n",
+    "unknown variant `tty`, expected one of `none`, `stdio`, `pty`,"
+)]
+#[case::qtest(
+    "[[cpu]]\ncommand = [\"x\"]\nserial = \"qtest\"\n",
+    "[[cpu]] number 1: serial: \"qtest\" is for [[wire]]"
+)]
+#[case::no_socket(
+    "[[cpu]]\ncommand = [\"x\"]\nserial = \"listens\"\n",
+    "but the command does not say {socket}"
+)]
+#[case::socket(
+    "[[cpu]]\ncommand = [\"x\", \"{socket}\"]\n",
+    "command: {socket} is nobody's; say serial ="
+)]
+#[case::profile(
+    "[[profile]]\nname = \"x\"\nbase = \"qemu-7.2\"\n",
+    "[[profile]] 'x' is not among profiles; add it there"
+)]
+fn what_a_stranger_may_get_wrong_is_named(#[case] lines: &str, #[case] part: &str) {
+    let text = format!(
+        "{}{lines}",
+        SMALL
+            .replace("[devices]\nvirtio-rng = [\"--rng\"]\n", "")
+            .replace("virtio-blk = [\"--disk\", \"{device}:{disk}\"]\n", "")
+    );
+    let error = Description::parse("small.toml", &text).expect_err("wrong");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
+fn values_in_a_json_file_are_escaped_and_pieces_have_commas() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = r#"
+name = "mine"
+title = "A VMM"
+profiles = ["rust-vmm"]
+[arguments]
+modern = []
+kernel = []
+append = []
+[files]
+"vm.json" = '{ "append": "{append}", "disks": [{insert:disks}] }'
+[devices]
+virtio-blk = { insert = "disks", text = '{ "id": {device}, "path": "{disk}" }' }
+[[cpu]]
+command = ["mine", "{setup}", "{file:vm.json}"]
+"#;
+    let description = Description::parse("small.toml", text).expect("parses");
+    let setup = Setup {
+        devices: &["virtio-blk", "virtio-blk"],
+        ..Setup::DEFAULT
+    };
+    let places = Places {
+        folder: folder.path().to_owned(),
+        kernel: Some("k".to_owned()),
+        append: "a=\"b\" \\".to_owned(),
+        disks: vec![Some("/a".to_owned()), Some("/b".to_owned())],
+        ..Places::default()
+    };
+    let line = description
+        .prepare(&description.cpu[0], &setup, &RUST_VMM, &places)
+        .expect("can be had");
+    assert_eq!(line.len(), 2);
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&line[1]).expect("written")).expect("JSON");
+    assert_eq!(json["append"], places.append);
+    assert_eq!(json["disks"][1]["path"], "/b");
+}
