@@ -3,6 +3,7 @@
 use crate::clause::Clause;
 use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
+use crate::regress::Regression;
 
 /// One behaviour.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub enum Level {
 pub enum Body {
     /// Accesses, written once and run at depths bus, wire and cpu.
     Bus(fn(&mut Probe<'_>) -> Result<(), Stop>),
+    /// A program that fuzzing found, at the same depths.
+    Program(&'static Regression),
     /// Judges what a resident image printed, at depth guest.
     Guest {
         /// The image's name: `probe`.
@@ -213,6 +216,20 @@ impl Level {
             Level::Must => "must",
             Level::Should => "should",
             Level::May => "may",
+        }
+    }
+}
+
+impl Body {
+    /// Runs it. A guest's body finds its log in the probe.
+    ///
+    /// # Errors
+    /// As the body's.
+    pub fn run(&self, probe: &mut Probe<'_>) -> Result<(), Stop> {
+        match self {
+            Body::Bus(body) => body(probe),
+            Body::Program(regression) => regression.run(probe),
+            Body::Guest { judge, .. } => judge(probe),
         }
     }
 }

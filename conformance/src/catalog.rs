@@ -92,7 +92,7 @@ pub fn explain(case: &Case) -> String {
 /// The depths a case can run at.
 pub fn depths(case: &Case) -> Vec<Depth> {
     let fits = |depth: &Depth| match case.body {
-        Body::Bus(_) => *depth != Depth::Guest,
+        Body::Bus(_) | Body::Program(_) => *depth != Depth::Guest,
         Body::Guest { .. } => *depth == Depth::Guest,
     };
     Depth::ALL.into_iter().filter(fits).collect()

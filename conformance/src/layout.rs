@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::case::{Feature, Setup};
+use crate::program::Action;
 
 /// The published facts of one profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,28 @@ impl Layout {
     /// Ports of the keyboard controller, from data to status; none without one.
     pub fn keyboard_ports(&self) -> Range<u16> {
         if self.has(Feature::I8042) { 0x60..0x65 } else { 0..0 }
+    }
+
+    /// Whether an address is a transport's.
+    pub fn is_transport(&self, gpa: u64) -> bool {
+        let length_bytes = self.virtio_stride_bytes * u64::from(self.virtio_count);
+        (self.virtio_base..self.virtio_base + length_bytes).contains(&gpa)
+    }
+
+    /// An action of the machine as first specified, where this machine has the transport that it is about.
+    pub fn place(&self, action: &Action) -> Action {
+        let mut placed = action.clone();
+        if let Action::Load { gpa, .. } | Action::Store { gpa, .. } = &mut placed
+            && MICROVM_2019.is_transport(*gpa)
+        {
+            let stride = MICROVM_2019.virtio_stride_bytes;
+            let (index, offset) = (
+                (*gpa - MICROVM_2019.virtio_base) / stride,
+                (*gpa - MICROVM_2019.virtio_base) % stride,
+            );
+            *gpa = self.virtio_base + self.virtio_stride_bytes * index + offset;
+        }
+        placed
     }
 
     /// Address of a transport's register block.

@@ -25,6 +25,7 @@ pub mod program;
 pub mod program_file;
 pub mod record;
 pub mod recording;
+pub mod regress;
 pub mod replay;
 pub mod report;
 pub mod runner;

@@ -4,6 +4,7 @@ use crate::case::Setup;
 use crate::layout::Layout;
 use crate::machine::{Caps, Facts, HostAction, LineEvent, Machine, Stop, Width};
 use crate::program::{Action, Hex};
+use crate::replay;
 
 /// One machine seen by one body.
 pub struct Probe<'a> {
@@ -284,6 +285,18 @@ impl<'a> Probe<'a> {
     pub fn reset(&mut self) -> Result<(), Stop> {
         let answer = self.machine.reset();
         self.log(&Action::Reset, answer.as_ref().map(|()| None));
+        answer
+    }
+
+    /// Performs an action; the answer is a number in hexadecimal, bytes, or empty.
+    pub fn act(&mut self, action: &Action) -> Result<String, Stop> {
+        let answer = replay::act(self.machine, action);
+        self.record.accesses += 1;
+        self.line(match &answer {
+            Ok(answer) if answer.is_empty() => action.to_string(),
+            Ok(answer) => format!("{action} -> {answer}"),
+            Err(stop) => format!("{action} -> {stop:?}"),
+        });
         answer
     }
 

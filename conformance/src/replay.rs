@@ -303,7 +303,7 @@ fn replay_record(
 }
 
 /// Numbers without leading zeros; bytes as they are.
-fn trim(step: &Step) -> String {
+pub fn trim(step: &Step) -> String {
     match step.operation {
         Operation::Action(Action::ReadMemory { .. }) => step.answer.clone(),
         _ if step.answer.is_empty() => String::new(),

@@ -278,22 +278,22 @@ fn attempt(
         );
     }
     match case.body {
-        Body::Bus(body) => match watch(way, adapter.boot(&case.setup, layout)) {
+        Body::Bus(_) | Body::Program(_) => match watch(way, adapter.boot(&case.setup, layout)) {
             Ok(machine) => {
                 let mut machine = Limited::new(machine, options.case_limit, options.accesses_max);
                 let mut probe = Probe::new(&mut machine, layout, &case.setup);
-                let end = panic::catch_unwind(AssertUnwindSafe(|| body(&mut probe)));
+                let end = panic::catch_unwind(AssertUnwindSafe(|| case.body.run(&mut probe)));
                 let record = probe.into_record();
                 let end = end.unwrap_or_else(|payload| Err(Broken::Crash(panic_text(payload.as_ref())).into()));
                 finish(record, end, &mut machine)
             }
             Err(failure) => (Record::default(), Outcome::Stopped(failure.stop), failure.shown),
         },
-        Body::Guest { image, judge } => match watch(way, adapter.resident(image, &case.setup, layout)) {
+        Body::Guest { image, .. } => match watch(way, adapter.resident(image, &case.setup, layout)) {
             Ok(resident) => {
                 let mut machine = Ended { facts: resident.facts };
                 let mut probe = Probe::new(&mut machine, layout, &case.setup).with_guest_log(&resident.log);
-                let end = judge(&mut probe);
+                let end = case.body.run(&mut probe);
                 let record = probe.into_record();
                 let (record, outcome, _) = finish(record, end, &mut machine);
                 let shown = if outcome == Outcome::Met {

@@ -49,7 +49,7 @@ fn problem(id: &str, depth: Depth, caps: Caps) -> Option<String> {
     let Some(case) = catalog::by_id(id) else {
         return Some(format!("there is no case {id}"));
     };
-    if !matches!(case.body, Body::Bus(_)) {
+    if matches!(case.body, Body::Guest { .. }) {
         return Some(format!("{id} runs at depth guest only, not {depth}"));
     }
     let missing = caps.missing(case.needs);

@@ -2,9 +2,10 @@
 //!
 //! Always checked: nothing panics, a read answers within its width, time moves when it is told to, and a reset brings
 //! every interrupt line to its level at power-on. Of one input in [`DEEP_EVERY`], chosen by its bytes, also: the same
-//! program gives the same answers twice, and when each step of time is made in two; a reset forgets all the guest did
-//! but what the clock keeps; and DMA writes nothing but what the guest's own descriptors allow. A program that takes
-//! too long is libFuzzer's to find (`-timeout`).
+//! program gives the same answers twice, when each step of time is made in two, and when each wide access to ports of
+//! 8 bits or to RAM is made byte by byte; a reset forgets all the guest did but what the clock keeps; and DMA writes
+//! nothing but what the guest's own descriptors allow. A program that takes too long is libFuzzer's to find
+//! (`-timeout`).
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,6 +22,7 @@ use vmm::units::Nanos;
 
 use crate::codec;
 use crate::program::Program;
+use crate::provoked;
 use crate::target::{SCRATCH, Target};
 
 /// Tells, before an action, where it may let devices write to RAM, as address ranges; `None` when that cannot be said
@@ -94,6 +96,9 @@ pub enum Finding {
     /// Time in one step and time in two are not the same.
     #[error("the program gave other answers when each step of time was made in two halves")]
     Split,
+    /// Accesses of several bytes and their bytes are not the same.
+    #[error("the program gave other answers when each wide access was made byte by byte")]
+    Bytes,
     /// Two runs differ.
     #[error("the same program gave other answers the second time")]
     Differs,
@@ -145,6 +150,10 @@ pub fn check_program(target: &Target, program: &Program, deep: bool) -> Result<(
             return Err(Finding::Split);
         }
     }
+    let bytes = run_in_steps(target, program, &mut Nobody, Steps::Bytes)?;
+    if first.digest != bytes.digest {
+        return Err(Finding::Bytes);
+    }
     check_reset(target, program, &first.machine)
 }
 
@@ -166,11 +175,14 @@ pub fn run(target: &Target, program: &Program, observer: &mut dyn Observer) -> R
     run_in_steps(target, program, observer, Steps::Whole)
 }
 
-/// How a step of time is made.
+/// How a program is run: as it is, or in smaller steps that must come to the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Steps {
     Whole,
+    /// Each step of time in two.
     Halves,
+    /// Each wide access to ports of 8 bits, and to RAM, in bytes.
+    Bytes,
 }
 
 fn run_in_steps(
@@ -199,6 +211,7 @@ fn run_in_steps(
                 arrived &= machine.now() == then;
                 Answer::Done
             }
+            _ if steps == Steps::Bytes && is_divisible(action) => perform_in_bytes(&mut machine, number, action)?,
             _ => perform(&mut machine, number, action)?,
         };
         digest.answer(&answer);
@@ -359,6 +372,7 @@ impl Observer for Guarded {
 }
 
 fn perform(machine: &mut Machine, number: usize, action: &Action) -> Result<Answer, Finding> {
+    provoked::strike(action);
     let value = |width: Width, value: u64| {
         if value & !width.mask() == 0 {
             Ok(Answer::Value(value))
@@ -403,6 +417,57 @@ fn perform(machine: &mut Machine, number: usize, action: &Action) -> Result<Answ
         Action::Reset => machine.reset(),
     }
     Ok(Answer::Done)
+}
+
+/// Whether an access is the same as its bytes one after the other: a wide access to chips of 8 bits gives each byte
+/// what its own port gives (the suite's clause `microvm/port-straddle`), and RAM has bytes. fw_cfg is wider.
+fn is_divisible(action: &Action) -> bool {
+    let is_port = |port: u16| port < 0x400 - 3 || (0x4d0..=0x4d1).contains(&port);
+    let is_ram = |gpa: u64| SCRATCH.number(gpa & !0xf).is_some();
+    match action {
+        Action::PortRead { port, .. } | Action::PortWrite { port, .. } => is_port(*port),
+        Action::Load { gpa, .. } | Action::Store { gpa, .. } => is_ram(*gpa) && is_ram(gpa + 7),
+        _ => false,
+    }
+}
+
+fn perform_in_bytes(machine: &mut Machine, number: usize, action: &Action) -> Result<Answer, Finding> {
+    let mut whole = None;
+    for index in 0..width_of(action).bytes() as u8 {
+        let part = byte_of(action, index);
+        if let Answer::Value(value) = perform(machine, number, &part)? {
+            whole = Some(whole.unwrap_or(0) | value << (8 * index));
+        }
+    }
+    Ok(whole.map_or(Answer::Done, Answer::Value))
+}
+
+fn width_of(action: &Action) -> Width {
+    match action {
+        Action::PortRead { width, .. }
+        | Action::PortWrite { width, .. }
+        | Action::Load { width, .. }
+        | Action::Store { width, .. } => *width,
+        _ => Width::Byte,
+    }
+}
+
+fn byte_of(action: &Action, index: u8) -> Action {
+    let mut part = action.clone();
+    match &mut part {
+        Action::PortRead { port, width } => (*port, *width) = (*port + u16::from(index), Width::Byte),
+        Action::PortWrite { port, width, value } => {
+            (*port, *width) = (*port + u16::from(index), Width::Byte);
+            *value = *value >> (8 * index) & 0xff;
+        }
+        Action::Load { gpa, width } => (*gpa, *width) = (*gpa + u64::from(index), Width::Byte),
+        Action::Store { gpa, width, value } => {
+            (*gpa, *width) = (*gpa + u64::from(index), Width::Byte);
+            *value = *value >> (8 * index) & 0xff;
+        }
+        _ => {}
+    }
+    part
 }
 
 /// Lets time pass, [`TICKS_MAX`] ticks at most: a guest can ask for more of them than anyone wants to wait for.

@@ -16,6 +16,8 @@ pub mod guest;
 pub mod parser;
 pub mod planted;
 pub mod program;
+pub mod promote;
+pub mod provoked;
 pub mod reduce;
 pub mod seeds;
 pub mod target;

@@ -21,6 +21,7 @@ use fuzz::execution::{self, Answer, Finding, Observer};
 use fuzz::guest::{self, Campaign};
 use fuzz::parser;
 use fuzz::program::Program;
+use fuzz::promote::{self, Answers, Wish};
 use fuzz::reduce;
 use fuzz::seeds;
 use fuzz::target::Target;
@@ -106,6 +107,8 @@ enum Verb {
     },
     /// Runs random guest programs against `microvm run` on KVM; fails when one harms the VMM.
     Guest(GuestArgs),
+    /// Makes a regression case of an input: `golden/regress/NAME.txt`, which the suite takes up at every depth.
+    Promote(PromoteArguments),
     /// Leaves out of an input what its finding does not need, and prints the rest as a program.
     Min {
         /// The target.
@@ -116,6 +119,31 @@ enum Verb {
     /// Planted bugs: their campaigns' seeds, and what showed them.
     #[command(subcommand)]
     Planted(planted_verbs::Verb),
+}
+
+#[derive(Args)]
+struct PromoteArguments {
+    /// The target.
+    target: String,
+    /// The input: bytes, or a program as text in a file `*.txt`.
+    file: PathBuf,
+    /// The case's name, in lower-case words joined by `-`.
+    name: Option<String>,
+    /// One sentence that says what holds.
+    #[arg(long)]
+    title: Option<String>,
+    /// The clause, as `touchstone trace` lists them.
+    #[arg(long)]
+    clause: Option<String>,
+    /// Who is right, and why.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Whose answers are right: `laws` (the machine survives, no more), `reference`, `qemu` or a FILE.toml.
+    #[arg(long, default_value = "laws")]
+    answers: String,
+    /// The folder that the case goes to.
+    #[arg(long, default_value = "golden/regress")]
+    into: PathBuf,
 }
 
 #[derive(Args)]
@@ -194,7 +222,7 @@ fn run(verb: &Verb) -> Result<bool, String> {
             subject: Some(subject),
         } => {
             let target = find(target)?;
-            differential::replay_on(subject, target.name, &read(target, file)?).map(|()| true)
+            differential::replay_on(subject, target, &read(target, file)?).map(|()| true)
         }
         Verb::Replay {
             target,
@@ -214,6 +242,7 @@ fn run(verb: &Verb) -> Result<bool, String> {
         }
         Verb::Guest(arguments) => run_guests(arguments),
         Verb::Planted(verb) => print(&planted_verbs::run(verb)?),
+        Verb::Promote(arguments) => promote_input(arguments),
         Verb::Min { target, file } => {
             let target = find(target)?;
             shorten(target, &read(target, file)?)
@@ -416,6 +445,42 @@ fn shorten(target: &Target, program: &Program) -> Result<bool, String> {
         shorter.actions.len(),
         program.actions.len(),
         shorter.text(target)
+    ))
+}
+
+fn promote_input(arguments: &PromoteArguments) -> Result<bool, String> {
+    let target = find(&arguments.target)?;
+    let program = read(target, &arguments.file)?;
+    panic::set_hook(Box::new(|_| {}));
+    let name = arguments
+        .name
+        .clone()
+        .unwrap_or_else(|| promote::name_of(target, &program));
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.chars().all(is_word) || name.starts_with('-') || name.ends_with('-') || name.is_empty() {
+        return Err(format!("case name '{name}': wants lower-case words joined by '-'"));
+    }
+    let wish = Wish {
+        name: name.clone(),
+        title: arguments.title.clone(),
+        clause: arguments.clause.clone(),
+        reason: arguments.reason.clone(),
+        answers: match arguments.answers.as_str() {
+            "laws" => Answers::Laws,
+            "reference" => Answers::Reference,
+            subject => Answers::Subject(subject.to_owned()),
+        },
+    };
+    let text = promote::text(target, &program, &wish)?;
+    let path = arguments.into.join(format!("{name}.txt"));
+    fs::create_dir_all(&arguments.into).map_err(|error| format!("create {}: {error}", arguments.into.display()))?;
+    let file = fs::File::create_new(&path).map_err(|error| format!("create {}: {error}", path.display()));
+    let written = file?.write_all(text.as_bytes());
+    written.map_err(|error| format!("write {}: {error}", path.display()))?;
+    let device = target.name.replace('_', "-");
+    print(&format!(
+        "{text}{}: a case from now on: cargo xtask conformance --filter regress/{device}/{name}\n",
+        path.display()
     ))
 }
 

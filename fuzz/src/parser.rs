@@ -298,6 +298,7 @@ fn cmdline(input: &[u8], reached: Reached<'_>) {
         }
     };
     reached("accepted");
+    check_memory_map(&config);
     if RAM_BYTES_MAX < config.ram_bytes {
         return;
     }
@@ -305,6 +306,29 @@ fn cmdline(input: &[u8], reached: Reached<'_>) {
         Ok(_) => reached("built"),
         Err(_) => reached("not-built"),
     }
+}
+
+/// What must hold of the memory map of any machine: in order, without gaps of nothing, no overlap, clear of the
+/// transports, and all of RAM in it.
+///
+/// # Panics
+/// When it does not.
+fn check_memory_map(config: &Config) {
+    let profile = config.profile;
+    let ram = RamLayout::new(&profile.ram_split, config.ram_bytes, config.max_ram_below_4g);
+    let entries = e820::entries(&ram, false);
+    let mut end = 0;
+    for entry in &entries {
+        assert!(entry.length_bytes != 0 && end <= entry.address, "{entries:x?}");
+        end = entry.address.checked_add(entry.length_bytes).expect("within 64 bits");
+        let transports = profile.virtio_base..profile.virtio_base + profile.virtio_stride_bytes;
+        assert!(
+            end <= transports.start || transports.end <= entry.address,
+            "{entries:x?}"
+        );
+    }
+    let total: u64 = entries.iter().map(|entry| entry.length_bytes).sum();
+    assert_eq!(total, config.ram_bytes, "{entries:x?}");
 }
 
 fn loader(input: &[u8], reached: Reached<'_>) {

@@ -104,7 +104,8 @@ pub fn written(target: &Target) -> Result<Vec<Seed>, SeedError> {
 
 /// The cases of the suite that are about the target's device, each as far as an input has room, sorted by name.
 pub fn imported(target: &Target) -> Vec<Seed> {
-    let ours = |case: &&Case| target.areas.contains(&case.area());
+    let promoted = format!("regress/{}/", target.name.replace('_', "-"));
+    let ours = |case: &&Case| target.areas.contains(&case.area()) || case.id.starts_with(&promoted);
     let mut seeds: Vec<Seed> = conformance::cases::all()
         .filter(ours)
         .filter_map(|case| import(target, case))
@@ -140,14 +141,14 @@ pub fn folder(target: &Target) -> PathBuf {
 
 /// Runs a case and takes down what it did; `None` when it makes no access or cannot run in process.
 fn import(target: &Target, case: &Case) -> Option<Seed> {
-    let Body::Bus(body) = case.body else {
+    if matches!(case.body, Body::Guest { .. }) {
         return None;
-    };
+    }
     let setup = target.setup((target.setup_of)(&case.setup)?)?;
     let mut machine = InProcessAdapter.boot(&case.setup, &MICROVM_2019).ok()?;
     let mut probe = Probe::new(machine.as_mut(), &MICROVM_2019, &case.setup);
     // How the case ends is the suite's business; where the machine panics under it, a campaign will find that.
-    let _verdict = panic::catch_unwind(AssertUnwindSafe(|| body(&mut probe)));
+    let _verdict = panic::catch_unwind(AssertUnwindSafe(|| case.body.run(&mut probe)));
     let mut program = Program {
         setup,
         actions: Vec::new(),

@@ -7,10 +7,7 @@ mod engines;
 mod merge;
 mod planted;
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -89,14 +86,12 @@ pub(crate) enum Verb {
     },
     /// Runs a campaign for each planted bug of the suite, and lists which ones fuzzing alone finds.
     Planted(planted::Options),
-    /// Keeps an input as a seed: a program in `fuzz/seeds/TARGET/NAME.txt`, for the tests and every later campaign.
+    /// Makes a regression case of an input; `TARGET FILE [NAME] [--title T] [--clause C] [--reason R] [--answers
+    /// laws|reference|qemu]`.
+    #[command(trailing_var_arg = true, disable_help_flag = true)]
     Promote {
-        /// The target.
-        target: String,
-        /// The input.
-        file: PathBuf,
-        /// What the program is about, in lower-case words joined by `-`.
-        name: String,
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
 }
 
@@ -118,7 +113,7 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
         Verb::Min { target, file } => fuzzer(&["min", target, &absolute(file)?]),
         Verb::Guest { arguments } => guest(arguments),
         Verb::Differential { arguments } => shell::succeed(fuzzer_command().arg("differential").args(arguments)),
-        Verb::Promote { target, file, name } => promote(target, file, name),
+        Verb::Promote { arguments } => shell::succeed(fuzzer_command().arg("promote").args(arguments)),
     }
 }
 
@@ -138,31 +133,6 @@ pub(crate) fn guest<S: AsRef<str>>(arguments: &[S]) -> Result<()> {
     command.arg("guest").arg("--microvm").arg(microvm);
     command.arg("--agent").arg(images.join("agent"));
     shell::succeed(command.args(arguments.iter().map(AsRef::as_ref)))
-}
-
-fn promote(target: &str, file: &Path, name: &str) -> Result<()> {
-    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || !name.chars().all(is_word) {
-        bail!("seed name '{name}': wants lower-case words joined by '-'");
-    }
-    let mut command = fuzzer_command();
-    let output = command
-        .args(["show", target, &absolute(file)?])
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("start {}", shell::line(&command)))?;
-    if !output.status.success() {
-        bail!("{} failed: {}", shell::line(&command), output.status);
-    }
-    let path = shell::root()
-        .join("fuzz/seeds")
-        .join(target)
-        .join(format!("{name}.txt"));
-    let mut seed = File::create_new(&path).with_context(|| format!("create {}", path.display()))?;
-    seed.write_all(&output.stdout)
-        .with_context(|| format!("write {}", path.display()))?;
-    println!("{}: say in its first line what it is about", path.display());
-    Ok(())
 }
 
 fn targets() -> Result<Vec<String>> {

@@ -19,6 +19,7 @@ mod memory_map;
 mod options;
 mod pic;
 mod pit;
+pub mod regress;
 mod reset;
 pub(crate) mod resident;
 mod rtc;
@@ -64,7 +65,7 @@ pub const AREAS: &[&[Case]] = &[
     linux::CASES,
 ];
 
-/// All cases in one row.
+/// All cases in one row, those that fuzzing found last.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    AREAS.iter().flat_map(|area| area.iter())
+    AREAS.iter().flat_map(|area| area.iter()).chain(regress::cases())
 }

@@ -4,7 +4,7 @@
 //! the compared profile lie elsewhere, accesses go there.
 
 use conformance::case::Setup;
-use conformance::layout::{Layout, MICROVM_2019};
+use conformance::layout::MICROVM_2019;
 use conformance::machine::Caps;
 use conformance::program::Action;
 
@@ -90,19 +90,6 @@ impl Area {
     }
 }
 
-/// An action where the profile has what it is about.
-pub fn place(action: &Action, layout: &Layout) -> Action {
-    let mut placed = action.clone();
-    if let Action::Load { gpa, .. } | Action::Store { gpa, .. } = &mut placed {
-        let theirs = &MICROVM_2019;
-        let length = theirs.virtio_stride_bytes * u64::from(theirs.virtio_count);
-        if (theirs.virtio_base..theirs.virtio_base + length).contains(gpa) {
-            *gpa = *gpa - theirs.virtio_base + layout.virtio_base;
-        }
-    }
-    placed
-}
-
 fn is_scratch(gpa: u64, length_bytes: u64) -> bool {
     let end = SCRATCH.base + SCRATCH.unit_bytes * u64::from(SCRATCH.count);
     length_bytes <= BULK_BYTES_MAX && SCRATCH.base <= gpa && gpa.checked_add(length_bytes).is_some_and(|to| to <= end)
@@ -116,19 +103,14 @@ fn any(_action: &Action) -> bool {
 /// one that is paused.
 fn is_register(action: &Action) -> bool {
     match action {
-        Action::Load { gpa, .. } => is_transport(*gpa),
+        Action::Load { gpa, .. } => MICROVM_2019.is_transport(*gpa),
         Action::Store { gpa, .. } => {
             let offset = gpa % MICROVM_2019.virtio_stride_bytes;
-            is_transport(*gpa) && !(QUEUE_NOTIFY - 7..QUEUE_NOTIFY + 4).contains(&offset)
+            MICROVM_2019.is_transport(*gpa) && !(QUEUE_NOTIFY - 7..QUEUE_NOTIFY + 4).contains(&offset)
         }
         Action::Reset => true,
         _ => false,
     }
-}
-
-fn is_transport(gpa: u64) -> bool {
-    let length = MICROVM_2019.virtio_stride_bytes * u64::from(MICROVM_2019.virtio_count);
-    (MICROVM_2019.virtio_base..MICROVM_2019.virtio_base + length).contains(&gpa)
 }
 
 static AREA_FW_CFG: Area = Area {
@@ -312,6 +294,7 @@ const TIMER_BEGINS: &[&str] = &[
     "outb 0x40 0x0",
     "outb 0x43 0x70",
     "outb 0x43 0xb0",
+    "outb 0x3fa 0x0",
 ];
 
 /// The same, and both PICs are initialised, which forgets what the timer's line did.

@@ -7,7 +7,7 @@ use conformance::replay::shown;
 use conformance::subject::in_process::InProcessAdapter;
 
 use super::actions;
-use super::area::{Area, place};
+use super::area::Area;
 use super::peculiar::{Peculiarity, Watcher};
 use super::settled::{Settled, Then};
 
@@ -95,7 +95,7 @@ impl Pair {
     /// does not answer is a difference.
     pub fn run(&mut self, bench: &Bench<'_>, actions: &[Action]) -> Result<Judged, Stop> {
         let (actions, counts) = begun(bench, actions);
-        let placed: Vec<Action> = actions.iter().map(|action| place(action, bench.layout)).collect();
+        let placed: Vec<Action> = actions.iter().map(|action| bench.layout.place(action)).collect();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         self.reference.perform(&placed, &mut ours)?;
         let broken = match self.ask_subject(&placed, &mut theirs) {

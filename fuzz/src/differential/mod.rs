@@ -17,17 +17,20 @@ use std::sync::Mutex;
 use std::thread;
 
 use clap::Args;
+use conformance::case::Setup;
 use conformance::layout::{Layout, QEMU_7_2};
-use conformance::machine::{Adapter, Caps, Depth, Stop};
+use conformance::machine::{Adapter, Caps, Depth, Machine, Stop};
 use conformance::program::Action;
 use conformance::replay::{act, shown};
 use conformance::subject::{Subject, Wanted};
 
-use self::area::{Area, place};
+use self::area::Area;
 use self::campaign::{Budget, Campaign, Result as AreaResult};
 use self::compare::{Bench, Pair};
 use self::settled::Settled;
 use crate::program::Program;
+use crate::promote;
+use crate::target::Target;
 
 /// Arguments of `fuzzer differential`.
 #[derive(Args, Clone, Debug)]
@@ -118,29 +121,42 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
 ///
 /// # Errors
 /// A subject that cannot be started as the program wants.
-pub fn replay_on(name: &str, target: &str, program: &Program) -> Result<(), String> {
-    let area = Area::by_name(target).ok_or_else(|| format!("no area '{target}'; there are: {}", names()))?;
-    let subject = Subject::find(name).map_err(|error| error.to_string())?;
-    let adapters = adapters(&subject)?;
-    let settled = Settled::default();
-    let bench = bench(area, &adapters, &settled)?;
-    let setup = area.machine(program.setup);
-    let setup = setup.ok_or("no other machine is set up like this one")?;
-    let text = |stop: Stop| format!("{name}: {stop:?}");
-    let boot = bench.subject.boot(setup, bench.layout);
-    let mut machine = boot.map_err(|failure| text(failure.stop))?;
-    print!("{}", program.heading(area.target));
+pub fn replay_on(name: &str, target: &Target, program: &Program) -> Result<(), String> {
+    let setup = promote::setup_of(target, program.setup)?;
+    let (mut machine, layout) = boot(name, target.name, &setup)?;
+    print!("{}", program.heading(target));
     for action in &program.actions {
-        let answer = act(machine.as_mut(), &place(action, bench.layout));
+        let answer = act(machine.as_mut(), &layout.place(action));
         let events = machine.line_events().unwrap_or_default();
         match answer {
             Ok(answer) if answer.is_empty() && events.is_empty() => println!("{action}"),
             Ok(answer) => println!("{action} -> {}", shown(&events, &answer)),
             Err(Stop::Unsupported(caps)) => println!("{action} # left out: {name} lacks capability {caps}"),
-            Err(stop) => return Err(format!("at '{action}': {}", text(stop))),
+            Err(stop) => return Err(format!("at '{action}': {name}: {stop:?}")),
         }
     }
     Ok(())
+}
+
+/// A machine of a subject for a target's programs, and the profile that it is.
+///
+/// # Errors
+/// A subject that cannot be started so.
+pub fn boot(name: &str, target: &str, setup: &Setup) -> Result<(Box<dyn Machine>, &'static Layout), String> {
+    let subject = Subject::find(name).map_err(|error| error.to_string())?;
+    let needs = Area::by_name(target).map_or(Caps::QUEUES, |area| area.needs);
+    let adapters = adapters(&subject)?;
+    let mut able = adapters
+        .iter()
+        .filter(|adapter| adapter.caps().missing(needs).is_empty());
+    let adapter = able
+        .next()
+        .ok_or_else(|| format!("{name}: the subject lacks capability {needs}"))?;
+    let machine = adapter.boot(setup, &QEMU_7_2);
+    Ok((
+        machine.map_err(|failure| format!("{name}: {:?}", failure.stop))?,
+        &QEMU_7_2,
+    ))
 }
 
 fn chosen(names_wanted: &[String]) -> Result<Vec<&'static Area>, String> {

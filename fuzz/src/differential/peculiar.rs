@@ -64,10 +64,13 @@ pub struct Watcher {
     high: bool,
     /// For each PIC, whether it is in special mask mode.
     special_mask: [bool; 2],
-    /// For each counter, how many bytes of its latched count were not read.
+    /// For each counter, how many bytes of its latched count were not read, and whether a status comes before them.
     latched: [u8; 3],
+    latched_status: [bool; 3],
     /// Typed bytes that were not read.
     waiting: usize,
+    /// Whether the divisor lies where received bytes are read.
+    divisor: bool,
     /// How many bytes the host may type before they are read.
     room: usize,
     /// For each transport, `DriverFeaturesSel`.
@@ -85,7 +88,9 @@ impl Watcher {
             high: false,
             special_mask: [false; 2],
             latched: [0; 3],
+            latched_status: [false; 3],
             waiting: 0,
+            divisor: false,
             room: 1,
             word: [0; 8],
         }
@@ -137,10 +142,12 @@ impl Watcher {
     fn read(&mut self, port: u16) {
         match port {
             0x40..=0x42 => {
-                let left = &mut self.latched[usize::from(port - 0x40)];
-                *left = left.saturating_sub(1);
+                let counter = usize::from(port - 0x40);
+                if !std::mem::take(&mut self.latched_status[counter]) {
+                    self.latched[counter] = self.latched[counter].saturating_sub(1);
+                }
             }
-            RECEIVER => self.waiting = self.waiting.saturating_sub(1),
+            RECEIVER if !self.divisor => self.waiting = self.waiting.saturating_sub(1),
             _ => {}
         }
     }
@@ -170,6 +177,7 @@ impl Watcher {
                 seen.extend((!fifo && byte & 6 != 0).then_some(Peculiarity::FifoResetAlone));
             }
             0x4d0 | 0x4d1 => seen.extend(self.high.then_some(Peculiarity::TriggerHigh)),
+            0x3fb => self.divisor = byte & 0x80 != 0,
             0x3fc => seen.extend((byte & 0x10 != 0).then_some(Peculiarity::Loopback)),
             _ => {}
         }
@@ -196,16 +204,16 @@ impl Watcher {
         let counter = usize::from(byte >> 6);
         if counter == 3 {
             // The read-back command.
-            for (counter, left) in self.latched.iter_mut().enumerate() {
-                if byte & 2 << counter != 0 {
-                    *left = (*left).max(if byte & 0x20 == 0 { 2 } else { 0 });
-                    *left += u8::from(byte & 0x10 == 0 && *left != 0);
+            for counter in (0..3).filter(|counter| byte & 2 << counter != 0) {
+                self.latched_status[counter] |= byte & 0x10 == 0;
+                if byte & 0x20 == 0 {
+                    self.latch(counter);
                 }
             }
             return;
         }
         if byte & 0x30 == 0 {
-            self.latched[counter] = 2;
+            self.latch(counter);
             return;
         }
         let mode = byte >> 1 & 7;
@@ -216,6 +224,13 @@ impl Watcher {
         seen.extend((byte & 1 != 0).then_some(Peculiarity::BcdCount));
         seen.extend((5 < mode).then_some(Peculiarity::ModeAlias));
         seen.extend((mode == 1).then_some(Peculiarity::OneShot));
+    }
+
+    /// A count that is latched already stays as it is.
+    fn latch(&mut self, counter: usize) {
+        if self.latched[counter] == 0 {
+            self.latched[counter] = 2;
+        }
     }
 
     /// A value is plain when it is one in BCD and in binary, with 12 hours and with 24.
