@@ -41,7 +41,7 @@ fn in_lab() -> Result<()> {
     guest_images::build_linux()?;
     let arguments = ["--depth", "guest", "--require", "guest"];
     let code = lab::run(&lab::Options {
-        limit_s: 300,
+        limit_s: lab::LIMIT_S,
         carry: Vec::new(),
         stock_kernel: true,
         arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),

@@ -46,7 +46,7 @@ const FIRMWARE: [&str; 6] = [
     "/usr/share/seabios/bios-microvm.bin",
 ];
 /// The limit when none is given, in seconds.
-const LIMIT_S: u64 = 1800;
+pub(crate) const LIMIT_S: u64 = 1800;
 /// What of the limit is for the boot, for the cases that run when their time is over, and for bringing results back.
 const AROUND_RUN: u64 = 4;
 /// How much of a log is shown.
