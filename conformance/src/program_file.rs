@@ -270,8 +270,9 @@ mod tests {
 
     #[test]
     fn program_has_the_machine_of_its_heading() {
-        let text = "# A disk.\n# microvm qtest --machine microvm,virtio-mmio=modern,pit=off -m 5M --rtc base=2020-01-01 \
-                    --device virtio-rng --device virtio-blk,file=DISK,readonly=on (DISK of 32 KiB)\nsetup blk\n\
+        let text = "# A disk.\n# microvm qtest --machine microvm,virtio-mmio=modern,pit=off -m 5M \
+                    --rtc base=2020-01-01 --device virtio-rng \
+                    --device virtio-blk,file=DISK,readonly=on (DISK of 32 KiB)\nsetup blk\n\
                     readl 0xc0000e00 -> 74726976 # magic\nwritel 0xc0000210 0x1\nread 0xc0000000 0x4\n";
         let program = &parse("x", "virtqueue/x", text).expect("a program")[0];
         assert_eq!(

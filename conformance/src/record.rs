@@ -6,9 +6,9 @@
 //! wait whose length is the host's: a run of equal looks becomes one `poll` for the last answer. A case whose answers
 //! depend on the host's time is left out.
 //!
-//! A recording is to be the same each time. What runs on the host's time or has random data is recorded [`TAKES`] times:
-//! an answer that is not the same in all of them is not kept, and a record that takes another way is left out. Changes of
-//! interrupt lines come when the host gets to them there; none is kept.
+//! A recording is to be the same each time. What runs on the host's time or has random data is recorded [`TAKES`]
+//! times: an answer that is not the same in all of them is not kept, and a record that takes another way is left out.
+//! Changes of interrupt lines come when the host gets to them there; none is kept.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -15,9 +15,17 @@ use tempfile::TempDir;
 #[case::out_is_file(&["record", "--filter", "absent", "--out", "empty"], 2, "empty: create: ")]
 #[case::out_in_file(&["record", "--filter", "absent", "--out", "empty/x.txt"], 2, "empty/x.txt: create its folder: ")]
 #[case::no_program(&["record", "--programs", "nowhere", "--out", "x"], 2, "nowhere: No such file or directory")]
-#[case::empty_programs(&["record", "--programs", "folder", "--out", "x"], 2, "folder: there is no program in it; give FILE.txt")]
+#[case::empty_programs(
+    &["record", "--programs", "folder", "--out", "x"],
+    2,
+    "folder: there is no program in it; give FILE.txt"
+)]
 #[case::wrong_program(&["record", "--programs", "fly.txt", "--out", "x"], 2, "fly.txt:2: 'fly 1' is not an action")]
-#[case::unfit_program(&["record", "--programs", "unfit.txt", "--out", "x"], 4, "none of the programs could be recorded")]
+#[case::unfit_program(
+    &["record", "--programs", "unfit.txt", "--out", "x"],
+    4,
+    "none of the programs could be recorded"
+)]
 #[case::programs_of_cases(
     &["record", "--programs", "x", "--filter", "rtc", "--out", "x"],
     2,

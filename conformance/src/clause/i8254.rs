@@ -30,7 +30,8 @@ clauses! { "i8254", DOCUMENT;
     MODE_1 = "mode-1", "Mode 1: Hardware Retriggerable One-Shot",
         "In modes 1 and 5 a rise of GATE starts the counter.";
     MODE_1_OUT = "mode-1-out", "Mode 1: Hardware Retriggerable One-Shot",
-        "In mode 1 OUT is low for the one-shot pulse alone: it is high once the count has run out, and without a trigger.";
+        "In mode 1 OUT is low for the one-shot pulse alone: it is high once the count has run out, and without a \
+         trigger.";
     MODE_2 = "mode-2", "Mode 2: Rate Generator",
         "In mode 2 the counter reloads every N clocks, and OUT pulses once in each period.";
     MODE_3 = "mode-3", "Mode 3: Square Wave Mode",

@@ -76,7 +76,8 @@ clauses! { "virtio", DOCUMENT;
     INTERRUPT = "interrupt", "2.7.7.2 Device Requirements: Used Buffer Notification Suppression",
         "Without VIRTIO_F_EVENT_IDX and with flags 0 the device notifies of each used entry, whatever used_event says.";
     USED_EVENT = "used-event", "2.7.7.2 Device Requirements: Used Buffer Notification Suppression",
-        "With VIRTIO_F_EVENT_IDX the device notifies when it writes the entry that used_event names, whatever flags says.";
+        "With VIRTIO_F_EVENT_IDX the device notifies when it writes the entry that used_event names, whatever flags \
+         says.";
     USED_EVENT_QUIET = "used-event-quiet", "2.7.7.2 Device Requirements: Used Buffer Notification Suppression",
         "With VIRTIO_F_EVENT_IDX the device should not notify of other entries than the one that used_event names.";
     AVAIL_EVENT = "avail-event", "2.7.10.2 Device Requirements: Available Buffer Notification Suppression",

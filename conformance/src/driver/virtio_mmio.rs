@@ -283,12 +283,14 @@ impl Queue {
         p.write_memory(self.avail, &flags.to_le_bytes())
     }
 
-    /// Writes `used_event`, behind the avail ring: the entry of the used ring whose writing the driver wants to hear of.
+    /// Writes `used_event`, behind the avail ring: the entry of the used ring whose writing the driver wants to hear
+    /// of.
     pub fn set_used_event(&self, p: &mut Probe<'_>, event: u16) -> Result<(), Stop> {
         p.write_memory(self.avail + 4 + 2 * u64::from(self.size), &event.to_le_bytes())
     }
 
-    /// Reads `avail_event`, behind the used ring: the entry of the avail ring whose writing the device wants to hear of.
+    /// Reads `avail_event`, behind the used ring: the entry of the avail ring whose writing the device wants to hear
+    /// of.
     pub fn avail_event(&self, p: &mut Probe<'_>) -> Result<u16, Stop> {
         let bytes = p.read_memory(self.used + 4 + 8 * u64::from(self.size), 2)?;
         Ok(u16::from_le_bytes([bytes[0], bytes[1]]))

@@ -248,7 +248,8 @@ fn recordings(report: &Report) -> Markup {
                 @for own in &report.recordings {
                     h3 { (own.source) }
                     p.facts {
-                        "against " (own.lane) ": " (own.answers) " answers, " (own.settled()) " differ and are settled, "
+                        "against " (own.lane) ": " (own.answers) " answers, "
+                        (own.settled()) " differ and are settled, "
                         (own.unsettled.len()) " are not"
                     }
                     @for difference in &own.unsettled { p.problem { "unsettled: " code { (difference) } } }

@@ -115,8 +115,8 @@ fn render_to(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "\n## Matrix\n\nA star marks a deviation that is settled: the subject's expectations or the decisions about a recording \
-         know it.\n"
+        "\n## Matrix\n\nA star marks a deviation that is settled: the subject's expectations or the decisions about a \
+         recording know it.\n"
     )?;
     write!(out, "| case |")?;
     report

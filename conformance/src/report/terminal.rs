@@ -55,7 +55,8 @@ pub fn summary(report: &Report) -> String {
         let (source, lane, answers) = (&recording.source, &recording.lane, recording.answers);
         let (settled, unsettled) = (recording.settled(), recording.unsettled.len());
         let text = format!(
-            "recording: {source} against {lane}: {answers} answers, {settled} differ and are settled, {unsettled} are not"
+            "recording: {source} against {lane}: {answers} answers, {settled} differ and are settled, {unsettled} are \
+             not"
         );
         line(&mut out, &text);
     }
