@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -155,22 +156,31 @@ fn import(target: &Target, case: &Case) -> Option<Seed> {
     };
     for line in probe.into_record().transcript {
         let text = line.split(" -> ").next().unwrap_or_default();
+        let (text, count) = repeated(text);
         // Remarks, line changes and string instructions are no actions.
         let Ok(action) = Action::parse(text) else {
             continue;
         };
-        program.actions.push(compact(action));
+        let fitting = program.actions.len();
+        program.actions.extend(iter::repeat_n(compact(action), count));
         // Long sweeps are cut: the engine makes the rest of them itself.
         if codec::encode(target, &program).is_ok_and(|bytes| bytes.len() <= INPUT_LENGTH_MAX) {
             continue;
         }
-        program.actions.pop();
+        program.actions.truncate(fitting);
         if CUT_AFTER <= program.actions.len() {
             break;
         }
     }
     let name = case.id.replace('/', ".");
     (!program.actions.is_empty()).then_some(Seed { name, program })
+}
+
+/// A row of reads, `inb 0x511, 4 times`, as one of them and how many.
+fn repeated(text: &str) -> (&str, usize) {
+    let row = text.split_once(", ");
+    let row = row.and_then(|(read, times)| Some((read, times.strip_suffix(" times")?.parse().ok()?)));
+    row.map_or((text, 1), |(read, count): (&str, usize)| (read, count.min(ROW_MAX)))
 }
 
 /// Long writes of one byte become fills, which take less room.
@@ -186,6 +196,9 @@ fn compact(action: Action) -> Action {
         action => action,
     }
 }
+
+/// Most reads of a row that are kept.
+const ROW_MAX: usize = 80;
 
 /// A program with so many actions is long enough to be cut at the first that does not fit; a shorter one leaves it out.
 const CUT_AFTER: usize = 64;

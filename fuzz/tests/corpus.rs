@@ -1,5 +1,10 @@
 //! Every seed and a fixed set of random inputs through every target, without libFuzzer.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use conformance::case::Body;
 use fuzz::canary::Tally;
 use fuzz::execution;
 use fuzz::parser;
@@ -103,6 +108,43 @@ fn seeds_of_parsers_reach_every_canary() {
     }
 }
 
+/// Every case that speaks to a machine's bus is a seed of some target, unless it makes no access on this machine.
+#[test]
+fn cases_of_the_suite_are_seeds() {
+    let imported: BTreeSet<String> = targets::ALL
+        .iter()
+        .flat_map(|target| seeds::imported(target))
+        .map(|seed| seed.name)
+        .collect();
+    let missing: Vec<&str> = conformance::cases::all()
+        .filter(|case| matches!(case.body, Body::Bus(_)) && !imported.contains(&case.id.replace('/', ".")))
+        .map(|case| case.id)
+        .collect();
+    assert_eq!(missing, WITHOUT_ACCESS);
+}
+
+/// Dictionaries as libFuzzer reads them: a quoted word on each line that is no remark, for a target that there is.
+#[test]
+fn dictionaries_are_well_formed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dictionaries");
+    let mut words = 0;
+    for entry in fs::read_dir(folder).expect("the folder is in the tree") {
+        let path = entry.expect("a file").path();
+        let target = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(
+            targets::by_name(&target).is_some() || parser::by_name(&target).is_some(),
+            "{target}"
+        );
+        let text = fs::read_to_string(&path).expect("text");
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let word = line.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            assert!(word.is_some_and(|word| !word.is_empty()), "{target}: {line}");
+            words += 1;
+        }
+    }
+    assert!(50 < words, "{words}");
+}
+
 #[test]
 fn reset_at_once_changes_nothing() {
     for target in targets::ALL {
@@ -130,5 +172,8 @@ fn targets_keep_their_limits() {
     }
     assert!(targets::ALL.is_sorted_by_key(|target| target.name));
 }
+
+/// Cases that need a string instruction, which no bus has.
+const WITHOUT_ACCESS: [&str; 2] = ["fw-cfg/string-io/keeps-width", "options/kernel-irqchip/split"];
 
 const SEED: u64 = 0x6d69_6372_6f76_6d31;

@@ -78,6 +78,14 @@ pub static MACHINE: Target = Target {
         "virtqueue",
         "delivery",
         "absent",
+        // What no target is about but this one.
+        "boot",
+        "bz-image",
+        "cmdline",
+        "firmware",
+        "memory-map",
+        "options",
+        "reset",
     ],
     setup_of: |setup| Some(if setup.modern { "modern" } else { "legacy" }),
 };

@@ -4,6 +4,7 @@
 //! last campaign kept, and LLVM's own tools make the pages. No engine takes part.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -65,8 +66,10 @@ pub(super) fn run(target: &str) -> Result<()> {
     let folder = campaign::folder().join("cover").join(target);
     campaign::empty(&folder)?;
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let own = Folders::of(target, Sanitizer::None);
+    fuzzer(&["seeds", target, &own.seeds.to_string_lossy()])?;
     let binary = build()?;
-    replay(target, &binary, &folder)?;
+    replay(target, &own, &binary, &folder)?;
     let profile = folder.join("all.profdata");
     let raw: Vec<PathBuf> = fs::read_dir(&folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -101,23 +104,23 @@ pub(super) fn run(target: &str) -> Result<()> {
     Ok(())
 }
 
-/// The helper program with counters; it has a folder of its own, as all it is made of has them too.
+/// The helper program with counters in the workspace's own crates: what they depend on is compiled once for all.
 fn build() -> Result<PathBuf> {
-    let folder = shell::target().join("cover");
+    let wrapper = campaign::folder().join("cover").join("rustc");
+    fs::write(&wrapper, WRAPPER).with_context(|| format!("write {}", wrapper.display()))?;
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("make {} a program", wrapper.display()))?;
     let mut command = shell::cargo(&["build", "--quiet", "--package", "fuzz", "--bin", "fuzzer"]);
-    shell::succeed(
-        command
-            .arg("--target-dir")
-            .arg(&folder)
-            .env("RUSTFLAGS", "-C instrument-coverage"),
-    )?;
-    Ok(folder.join("debug/fuzzer"))
+    shell::succeed(command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper))?;
+    // The next build without the wrapper puts its own in that place.
+    let binary = campaign::folder().join("cover").join("fuzzer");
+    let built = shell::target().join("debug/fuzzer");
+    fs::copy(&built, &binary).with_context(|| format!("copy {}", built.display()))?;
+    Ok(binary)
 }
 
 /// Runs the seeds, and what the last campaign kept.
-fn replay(target: &str, binary: &Path, folder: &Path) -> Result<()> {
-    let own = Folders::of(target, Sanitizer::None);
-    fuzzer(&["seeds", target, &own.seeds.to_string_lossy()])?;
+fn replay(target: &str, own: &Folders, binary: &Path, folder: &Path) -> Result<()> {
     for (name, inputs) in [("seeds", &own.seeds), ("corpus", &own.corpus)] {
         if !inputs.exists() {
             println!("no {name}: {} is not there", inputs.display());
@@ -136,6 +139,9 @@ fn replay(target: &str, binary: &Path, folder: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// What cargo calls in place of the compiler, for the workspace's crates.
+const WRAPPER: &str = "#!/bin/sh\nexec \"$@\" -C instrument-coverage\n";
 
 /// File and share of lines out of llvm-cov's wide table: columns 1 and 10.
 fn lines(report: &str) -> String {
