@@ -57,7 +57,7 @@ fn seeds_say_which_machine_they_are_for() {
     for target in targets::ALL {
         for seed in seeds::written(target).expect("seeds read") {
             let file = seeds::folder(target).join(format!("{}.txt", seed.name));
-            let text = std::fs::read_to_string(&file).expect("it was read before");
+            let text = fs::read_to_string(&file).expect("it was read before");
             let heading = seed.program.heading(target);
             assert!(
                 text.contains(&heading),
