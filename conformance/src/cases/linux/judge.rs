@@ -199,6 +199,14 @@ pub(super) fn console(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 pub(super) fn interrupts(p: &mut Probe<'_>) -> Result<(), Stop> {
     let report = judged(p, "interrupts")?;
+    // Without ACPI only the MultiProcessor table tells of the IOAPIC, and a distribution's kernel may not read it.
+    let drives_ioapic = report
+        .facts("interrupt")
+        .any(|fact| fact.text("chip") == Some("IO-APIC"));
+    if p.facts().own_kernel && !drives_ioapic {
+        let text = "the kernel given cannot tell: it drives no IOAPIC (CONFIG_X86_MPPARSE)";
+        return Err(Stop::Unavailable(text.to_owned()));
+    }
     let mut wired = Vec::new();
     if p.layout().has(Feature::Pit) {
         // GSI 0 drives input 2.
