@@ -30,6 +30,8 @@ pub enum Peculiarity {
     InitialisedHigh,
     /// Another trigger mode while a line may be high.
     TriggerHigh,
+    /// A level-triggered entry of the IOAPIC with a delivery mode that is always edge-triggered, or reserved.
+    LevelOfEdgeMode,
     /// An EOI of the IOAPIC with bits set above the vector.
     EoiUpperBits,
     /// A non-specific EOI in special mask mode.
@@ -260,6 +262,9 @@ impl Watcher {
     }
 
     fn store(&mut self, gpa: u64, bytes: usize, value: u64, seen: &mut Vec<Peculiarity>) {
+        if gpa == IOAPIC_WINDOW && value & 0x8000 != 0 && 3 <= value >> 8 & 7 {
+            seen.push(Peculiarity::LevelOfEdgeMode);
+        }
         if gpa == IOAPIC_EOI {
             seen.extend((0xff < value).then_some(Peculiarity::EoiUpperBits));
         }
@@ -331,6 +336,10 @@ const RECEIVER: u16 = 0x3f8;
 
 /// PC16550D, 8.4: bytes by the two upper bits of FCR.
 const TRIGGER_LEVELS: [usize; 4] = [1, 4, 8, 14];
+
+/// IOWIN, where redirection entries are written: 82093AA, 3.2.4 has the trigger mode in bit 15, the delivery mode in
+/// bits 10 to 8.
+const IOAPIC_WINDOW: u64 = 0xfec0_0010;
 
 /// The EOI register that later IOAPICs have.
 const IOAPIC_EOI: u64 = 0xfec0_0040;
