@@ -10,6 +10,8 @@ use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
 use crate::subject::disk;
 
+mod limits;
+
 const AREA: Case = Case {
     id: "",
     title: "",
@@ -60,6 +62,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/config/block-size",
+        title: "The block size to use is a multiple of 512.",
+        clause: &clause::BLK_SHAPE,
+        needs: Caps::NONE,
+        body: Body::Bus(limits::block_size),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/config/capacity",
         title: "The capacity is the disk's length in sectors of 512 bytes.",
         clause: &clause::BLK_CAPACITY,
@@ -68,11 +78,33 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/config/geometry",
+        title: "The geometry has a cylinder, a head and a sector at least.",
+        clause: &clause::BLK_SHAPE,
+        needs: Caps::NONE,
+        body: Body::Bus(limits::geometry),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/config/padding",
         title: "The unused byte behind the cache mode reads 0.",
         clause: &clause::BLK_PADDING,
         needs: Caps::NONE,
         body: Body::Bus(config_padding),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/config/seg-max",
+        title: "A request with as many segments as seg_max says is carried out.",
+        clause: &clause::BLK_LIMITS,
+        body: Body::Bus(limits::segments),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/config/writeback-set",
+        title: "The driver switches the cache off and on, and writes work either way.",
+        clause: &clause::BLK_WRITEBACK_SET,
+        body: Body::Bus(limits::writeback),
         ..AREA
     },
     Case {
@@ -89,6 +121,13 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::DEVICE_ID,
         needs: Caps::NONE,
         body: Body::Bus(device_type),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/discard/largest",
+        title: "A discard of as many segments, and one of as many sectors, as are announced succeeds.",
+        clause: &clause::BLK_LIMITS,
+        body: Body::Bus(limits::discard),
         ..AREA
     },
     Case {
@@ -114,6 +153,21 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/features/reserved",
+        title: "A modern disk offers no bits of legacy disks, nor any without a meaning.",
+        clause: &clause::FEATURES_RESERVED,
+        needs: Caps::NONE,
+        body: Body::Bus(limits::features_reserved),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/features/writable",
+        title: "A disk that takes writes does not say that it is read-only.",
+        clause: &clause::BLK_READ_ONLY,
+        body: Body::Bus(limits::features_writable),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/flush/completes",
         title: "A flush after a write completes well.",
         clause: &clause::BLK_FLUSH,
@@ -133,6 +187,13 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::BLK_ID,
         level: Level::Should,
         body: Body::Bus(get_id),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/get-id/text",
+        title: "The device ID can be asked for, and is ASCII text.",
+        clause: &clause::BLK_ID,
+        body: Body::Bus(get_id_text),
         ..AREA
     },
     Case {
@@ -212,6 +273,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/write-zeroes/largest",
+        title: "Write zeroes requests of as many segments, and of as many sectors, as are announced succeed.",
+        clause: &clause::BLK_LIMITS,
+        body: Body::Bus(limits::write_zeroes),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/write-zeroes/past-end",
         title: "A write zeroes request past the end of the disk fails and changes nothing.",
         clause: &clause::BLK_STATUS,
@@ -237,6 +305,12 @@ pub(crate) const CASES: &[Case] = &[
         title: "A write zeroes request whose data is no whole segment does not succeed, and changes nothing.",
         clause: &clause::BLK_STATUS,
         body: Body::Bus(write_zeroes_segments),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/write/large",
+        title: "What a long request wrote is read back by another, and the sectors around it stay.",
+        body: Body::Bus(limits::large),
         ..AREA
     },
     Case {
@@ -405,28 +479,38 @@ fn flush_completes(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn get_id(p: &mut Probe<'_>) -> Result<(), Stop> {
+/// Asks for the ID, which must succeed and be text up to its first NUL.
+fn fetch_id(p: &mut Probe<'_>) -> Result<Vec<u8>, Stop> {
     let mut blk = Blk::start(p, 0)?;
     p.write_memory(DATA, &[FILL; 24])?;
     let done = blk.request(p, kind::GET_ID, 0, Data::FromDevice(DATA, 20))?;
     p.check_eq("status", done.status, outcome::OK);
-    let got = p.read_memory(DATA, 24)?;
-    let id = &got[..20];
-    let end = id.iter().position(|&byte| byte == 0).unwrap_or(id.len());
-    let (text, padding) = id.split_at(end);
+    let mut got = p.read_memory(DATA, 24)?;
+    p.check_eq("byte behind the buffer", got[20], FILL);
+    got.truncate(20);
+    let text = got.split(|&byte| byte == 0).next().unwrap_or_default();
     p.check(
         "characters of the ID",
         text.iter().all(u8::is_ascii),
         format!("{text:02x?}"),
         "ASCII",
     );
+    Ok(got)
+}
+
+fn get_id_text(p: &mut Probe<'_>) -> Result<(), Stop> {
+    fetch_id(p).map(|_| ())
+}
+
+fn get_id(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let id = fetch_id(p)?;
+    let padding: Vec<u8> = id.into_iter().skip_while(|&byte| byte != 0).collect();
     p.check(
         "padding of the ID",
         padding.iter().all(|&byte| byte == 0),
         format!("{padding:02x?}"),
         "NUL bytes",
     );
-    p.check_eq("byte behind the buffer", got[20], FILL);
     Ok(())
 }
 

@@ -37,6 +37,17 @@ const LEGACY: Setup = Setup {
 
 pub(crate) const CASES: &[Case] = &[
     Case {
+        id: "virtqueue/address/above-4g",
+        title: "A queue and its buffer may lie above 4 GiB.",
+        clause: &clause::QUEUE_ADDRESS,
+        setup: Setup {
+            ram_bytes: 4 << 30,
+            ..MODERN
+        },
+        body: Body::Bus(address_above_4g),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/address/halves",
         title: "Each half of a queue's addresses can be written on its own, in any order.",
         clause: &clause::QUEUE_ADDRESS,
@@ -478,6 +489,15 @@ fn rng_fills(p: &mut Probe<'_>) -> Result<(), Stop> {
     let (transport, queue) = start(p, 0)?;
     request(p, transport, &queue)
 }
+
+fn address_above_4g(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    let queue = start_at(p, transport, ABOVE_4G + RING, 0)?;
+    request_into(p, transport, &queue, ABOVE_4G + BUFFER)
+}
+
+/// Where RAM goes on behind the split.
+const ABOVE_4G: u64 = 1 << 32;
 
 fn before_driver_ok(p: &mut Probe<'_>) -> Result<(), Stop> {
     let (transport, queue) = (Transport::first_device(p), Queue::at(RING, SIZE));

@@ -112,6 +112,12 @@ clauses! { "virtio", DOCUMENT;
         "A device offers VIRTIO_BLK_F_FLUSH if it offers VIRTIO_BLK_F_CONFIG_WCE.";
     BLK_WRITEBACK = "blk-writeback", "5.2.5.2 Device Requirements: Device Initialization",
         "If CONFIG_WCE is negotiated but FLUSH is not, the device initialises writeback to 0.";
+    BLK_WRITEBACK_SET = "blk-writeback-set", "5.2.5 Device Initialization",
+        "With VIRTIO_BLK_F_CONFIG_WCE the driver reads and sets the cache mode in writeback: 0 through, 1 back.";
+    BLK_LIMITS = "blk-limits", "5.2.3 Feature bits and 5.2.4 Device configuration layout",
+        "seg_max, and the max_ fields of discard and write zeroes, say how large a request may be.";
+    BLK_SHAPE = "blk-shape", "5.2.3 Feature bits and 5.2.5 Device Initialization",
+        "With VIRTIO_BLK_F_GEOMETRY and BLK_SIZE the fields hold the disk's geometry and the block size to use.";
     BLK_PADDING = "blk-padding", "5.2.5.2 Device Requirements: Device Initialization",
         "The device initialises the padding bytes unused0 and unused1 to 0.";
     BLK_REQUEST = "blk-request", "5.2.6 Device Operation",

@@ -15,7 +15,10 @@ pub const SECTOR_BYTES: u32 = 512;
 /// Feature bits, all in word 0.
 pub mod feature {
     #![expect(missing_docs, reason = "the names are the specification's")]
+    pub const SEG_MAX: u32 = 1 << 2;
+    pub const GEOMETRY: u32 = 1 << 4;
     pub const RO: u32 = 1 << 5;
+    pub const BLK_SIZE: u32 = 1 << 6;
     pub const FLUSH: u32 = 1 << 9;
     pub const CONFIG_WCE: u32 = 1 << 11;
     pub const DISCARD: u32 = 1 << 13;
@@ -26,8 +29,15 @@ pub mod feature {
 pub mod config {
     #![expect(missing_docs, reason = "the names are the specification's")]
     pub const CAPACITY: u64 = 0;
+    pub const SEG_MAX: u64 = 12;
+    pub const GEOMETRY: u64 = 16;
+    pub const BLK_SIZE: u64 = 20;
     pub const WRITEBACK: u64 = 32;
     pub const UNUSED0: u64 = 33;
+    pub const MAX_DISCARD_SECTORS: u64 = 36;
+    pub const MAX_DISCARD_SEG: u64 = 40;
+    pub const MAX_WRITE_ZEROES_SECTORS: u64 = 48;
+    pub const MAX_WRITE_ZEROES_SEG: u64 = 52;
 }
 
 /// Types of requests.

@@ -676,6 +676,17 @@ pub const MUTANTS: &[Mutant] = &[
         },
     },
     Mutant {
+        name: "virtio-blk-block-size-odd",
+        title: "The block size is one byte too small.",
+        case: "virtio-blk/config/block-size",
+        make: |_| {
+            Box::new(VirtioReads {
+                offset: reg::BLK_BLK_SIZE,
+                change: |value| value - 1,
+            })
+        },
+    },
+    Mutant {
         name: "virtio-blk-capacity-off-by-one",
         title: "The capacity is one sector too large.",
         case: "virtio-blk/config/capacity",
@@ -688,10 +699,49 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(BlkStatus::new(reg::BLK_DISCARD, reg::BLK_UNSUPP, reg::BLK_OK)),
     },
     Mutant {
+        name: "virtio-blk-discard-segments-promised",
+        title: "More segments of a discard are announced than are taken.",
+        case: "virtio-blk/discard/largest",
+        make: |_| {
+            Box::new(VirtioReads {
+                offset: reg::BLK_MAX_DISCARD_SEG,
+                change: |value| value << 8,
+            })
+        },
+    },
+    Mutant {
         name: "virtio-blk-flush-unsupported",
         title: "A flush is unsupported, though it is offered.",
         case: "virtio-blk/flush/completes",
         make: |_| Box::new(BlkStatus::new(reg::BLK_FLUSH, reg::BLK_OK, reg::BLK_UNSUPP)),
+    },
+    Mutant {
+        name: "virtio-blk-geometry-without-heads",
+        title: "The geometry has no heads.",
+        case: "virtio-blk/config/geometry",
+        make: |_| {
+            Box::new(VirtioReads {
+                offset: reg::BLK_GEOMETRY,
+                change: |value| value & !0x00ff_0000,
+            })
+        },
+    },
+    Mutant {
+        name: "virtio-blk-id-unsupported",
+        title: "There is no request for the device ID.",
+        case: "virtio-blk/get-id/text",
+        make: |_| Box::new(BlkStatus::new(reg::BLK_GET_ID, reg::BLK_OK, reg::BLK_UNSUPP)),
+    },
+    Mutant {
+        name: "virtio-blk-read-only-offered",
+        title: "A disk that can be written is offered as read-only.",
+        case: "virtio-blk/features/writable",
+        make: |_| {
+            Box::new(VirtioReads {
+                offset: reg::VIRTIO_DEVICE_FEATURES,
+                change: |value| value | reg::BLK_RO,
+            })
+        },
     },
     Mutant {
         name: "virtio-blk-read-only-write-succeeds",
@@ -706,10 +756,38 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(BlkStatus::new(reg::BLK_IN, reg::BLK_IOERR, reg::BLK_OK)),
     },
     Mutant {
+        name: "virtio-blk-scsi-offered",
+        title: "A modern disk offers SCSI commands.",
+        case: "virtio-blk/features/reserved",
+        make: |_| {
+            Box::new(VirtioReads {
+                offset: reg::VIRTIO_DEVICE_FEATURES,
+                change: |value| value | reg::BLK_SCSI,
+            })
+        },
+    },
+    Mutant {
+        name: "virtio-blk-seg-max-promised",
+        title: "More segments of a request are announced than a queue has room for.",
+        case: "virtio-blk/config/seg-max",
+        make: |_| {
+            Box::new(VirtioReads {
+                offset: reg::BLK_SEG_MAX,
+                change: |value| value << 8,
+            })
+        },
+    },
+    Mutant {
         name: "virtio-blk-status-survives-reset",
         title: "Requests of before a reset complete after it.",
         case: "virtio-blk/reset/during-flush",
         make: |_| Box::<OldBuffersWritten>::default(),
+    },
+    Mutant {
+        name: "virtio-blk-write-chunk-repeats",
+        title: "The second 64 KiB of a write are the first ones once more.",
+        case: "virtio-blk/write/large",
+        make: |_| Box::<ChunkRepeats>::default(),
     },
     Mutant {
         name: "virtio-blk-write-zeroes-part-of-a-segment",
@@ -722,6 +800,23 @@ pub const MUTANTS: &[Mutant] = &[
         title: "A write zeroes request beyond the capacity reports success.",
         case: "virtio-blk/write-zeroes/past-end",
         make: |_| Box::new(BlkStatus::new(reg::BLK_WRITE_ZEROES, reg::BLK_IOERR, reg::BLK_OK)),
+    },
+    Mutant {
+        name: "virtio-blk-write-zeroes-segments-promised",
+        title: "More segments of write zeroes are announced than are taken.",
+        case: "virtio-blk/write-zeroes/largest",
+        make: |_| {
+            Box::new(VirtioReads {
+                offset: reg::BLK_MAX_WRITE_ZEROES_SEG,
+                change: |value| value << 8,
+            })
+        },
+    },
+    Mutant {
+        name: "virtio-blk-writeback-fixed",
+        title: "The cache mode takes no writes.",
+        case: "virtio-blk/config/writeback-set",
+        make: |_| Box::new(ConfigWrites::new(false)),
     },
     Mutant {
         name: "virtio-broken-ring-stops-all",
@@ -1067,6 +1162,17 @@ pub const MUTANTS: &[Mutant] = &[
         title: "After a reset the device goes on with the used ring of before.",
         case: "virtqueue/reset/half-processed",
         make: |_| Box::<OldRingUsed>::default(),
+    },
+    Mutant {
+        name: "virtio-queue-address-32-bits",
+        title: "The descriptors of a queue lie below 4 GiB.",
+        case: "virtqueue/address/above-4g",
+        make: |_| {
+            Box::new(VirtioWrites {
+                offset: reg::VIRTIO_QUEUE_DESC + 4,
+                change: |_| 0,
+            })
+        },
     },
     Mutant {
         name: "virtio-queue-address-low-spoils-high",
@@ -2326,6 +2432,17 @@ mod reg {
     pub(super) const BLK_OK: u8 = 0;
     pub(super) const BLK_IOERR: u8 = 1;
     pub(super) const BLK_UNSUPP: u8 = 2;
+    pub(super) const BLK_GET_ID: u32 = 8;
+    /// Offsets in the configuration space of a disk, and feature bits of word 0.
+    pub(super) const BLK_SEG_MAX: u64 = VIRTIO_CONFIG + 12;
+    pub(super) const BLK_GEOMETRY: u64 = VIRTIO_CONFIG + 16;
+    pub(super) const BLK_BLK_SIZE: u64 = VIRTIO_CONFIG + 20;
+    pub(super) const BLK_MAX_DISCARD_SEG: u64 = VIRTIO_CONFIG + 40;
+    pub(super) const BLK_MAX_WRITE_ZEROES_SEG: u64 = VIRTIO_CONFIG + 52;
+    pub(super) const BLK_RO: u64 = 1 << 5;
+    pub(super) const BLK_SCSI: u64 = 1 << 7;
+    /// How much of a long request is moved at a time.
+    pub(super) const CHUNK_BYTES: usize = 64 << 10;
     /// Size of the queue that the cases of block devices set up.
     pub(super) const BLK_QUEUE_SIZE: u64 = 16;
     /// Size of each queue that the cases of networks and consoles set up.

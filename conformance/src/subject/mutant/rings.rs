@@ -197,6 +197,54 @@ impl Bug for VirtioWrites {
     }
 }
 
+/// What the driver reads of a register or field is changed.
+pub(super) struct VirtioReads {
+    pub(super) offset: u64,
+    pub(super) change: fn(u64) -> u64,
+}
+
+impl Bug for VirtioReads {
+    fn load(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width) -> Result<u64, Stop> {
+        let value = inner.load(gpa, width)?;
+        let here = reg::in_virtio(gpa) && gpa & reg::VIRTIO_OFFSET == self.offset;
+        Ok(if here { (self.change)(value) } else { value })
+    }
+}
+
+/// A disk takes the second 64 KiB of a write from where the first ones are.
+#[derive(Default)]
+pub(super) struct ChunkRepeats {
+    desc: u64,
+}
+
+impl Bug for ChunkRepeats {
+    fn store(&mut self, inner: &mut dyn Machine, gpa: u64, width: Width, value: u64) -> Result<(), Stop> {
+        if reg::in_virtio(gpa) {
+            match gpa & reg::VIRTIO_OFFSET {
+                reg::VIRTIO_QUEUE_DESC => self.desc = value,
+                reg::VIRTIO_QUEUE_NOTIFY if self.desc != 0 => self.repeat(inner)?,
+                _ => {}
+            }
+        }
+        inner.store(gpa, width, value)
+    }
+}
+
+impl ChunkRepeats {
+    /// Changes the data that the driver's only request, which has it in the second descriptor, is about to write.
+    fn repeat(&self, inner: &mut dyn Machine) -> Result<(), Stop> {
+        let data = read_number(inner, self.desc + 16, 8)?;
+        let length = read_number(inner, self.desc + 24, 4)?;
+        let written = read_number(inner, self.desc + 28, 2)? & 2 == 0;
+        if written && 2 * reg::CHUNK_BYTES as u64 <= length {
+            let mut bytes = vec![0; reg::CHUNK_BYTES];
+            inner.read_memory(data, &mut bytes)?;
+            inner.write_memory(data + reg::CHUNK_BYTES as u64, &bytes)?;
+        }
+        Ok(())
+    }
+}
+
 /// Writing the low half of an address of a queue makes something else of the high one.
 pub(super) struct LowSpoilsHigh;
 
@@ -215,7 +263,7 @@ impl Bug for LowSpoilsHigh {
     }
 }
 
-/// The configuration space of a network takes the bytes that are written, or none of them.
+/// The configuration space takes the bytes that are written, or none of them.
 #[derive(Default)]
 pub(super) struct ConfigWrites {
     pub(super) taken: bool,
