@@ -706,6 +706,8 @@ fn timer_pin(p: &mut Probe<'_>) -> Result<(), Stop> {
     for entry in [0, 2] {
         ioapic::write(p, ioapic::low(entry), LEVEL | VECTOR)?;
     }
+    let low = ioapic::read(p, ioapic::low(2))?;
+    p.check_eq("remote IRR of entry 2 while OUT is low", low & REMOTE_IRR, 0u32);
     pic::raise_timer(p)?;
     let (pin_0, pin_2) = (ioapic::read(p, ioapic::low(0))?, ioapic::read(p, ioapic::low(2))?);
     p.check_eq("remote IRR of entry 0", pin_0 & REMOTE_IRR, 0u32);

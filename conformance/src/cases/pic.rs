@@ -201,6 +201,15 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "pic/icw/level-request-stays",
+        title: "ICW1 leaves the request of a level-triggered input that is high.",
+        clause: &clause::TRIGGER,
+        features: WITH_SERIAL,
+        needs: Caps::SERIAL,
+        body: Body::Bus(icw_level_request),
+        ..AREA
+    },
+    Case {
         id: "pic/icw/resets-priority",
         title: "ICW1 gives IR7 the lowest priority again.",
         clause: &clause::ICW1,
@@ -435,6 +444,15 @@ pub(crate) const CASES: &[Case] = &[
         features: WITH_SERIAL,
         needs: LINES_HERE,
         body: Body::Bus(rotate_specific),
+        ..AREA
+    },
+    Case {
+        id: "pic/rotation/specific-eoi-other",
+        title: "Rotating on a specific EOI names one input of eight, whose service alone it ends.",
+        clause: &clause::ROTATION,
+        features: WITH_SERIAL,
+        needs: LINES_HERE,
+        body: Body::Bus(rotate_specific_other),
         ..AREA
     },
     Case {
@@ -806,6 +824,23 @@ fn icw_ltim(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// ICW1 resets the edge sense circuit, which such an input does not use.
+fn icw_level_request(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(ELCR_1, 1 << IR_SERIAL)?;
+    pic::start(p)?;
+    pic::raise_serial(p)?;
+    for round in 1..=2 {
+        p.point(format!("round {round}"));
+        pic::initialize(p, ICW1, ICW4)?;
+        let irr = pic::irr(p, MASTER)?;
+        p.check_eq("IRR, IR4", irr & 1 << IR_SERIAL, 1u8 << IR_SERIAL);
+    }
+    pic::lower_serial(p)?;
+    let irr = pic::irr(p, MASTER)?;
+    p.check_eq("IRR, IR4, once the line is low", irr & 1 << IR_SERIAL, 0u8);
+    Ok(())
+}
+
 fn level_follows(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.outb(ELCR_1, 1 << IR_SERIAL)?;
     pic::start(p)?;
@@ -1090,6 +1125,25 @@ fn rotate_specific(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.check_eq("ISR", isr, 0u8);
     raise_both(p)?;
     pic::check_acknowledged(p, "first, IR0 being the lowest", MASTER, Some(IR_SERIAL))
+}
+
+/// IR4 is in service, and no other.
+fn rotate_specific_other(p: &mut Probe<'_>) -> Result<(), Stop> {
+    pic::start(p)?;
+    pic::raise_serial(p)?;
+    pic::check_acknowledged(p, "poll", MASTER, Some(IR_SERIAL))?;
+    for other in (0..8).filter(|input| *input != IR_SERIAL) {
+        p.point(format!("IR{other}"));
+        p.outb(MASTER, ROTATE_SPECIFIC | other)?;
+        let isr = pic::isr(p, MASTER)?;
+        p.check_eq("ISR after a command for another input", isr, 1u8 << IR_SERIAL);
+    }
+    p.point("IR4");
+    p.outb(MASTER, ROTATE_SPECIFIC | IR_SERIAL)?;
+    let isr = pic::isr(p, MASTER)?;
+    p.check_eq("ISR", isr, 0u8);
+    raise_both(p)?;
+    pic::check_acknowledged(p, "first, IR4 being the lowest", MASTER, Some(IR_TIMER))
 }
 
 fn set_priority(p: &mut Probe<'_>) -> Result<(), Stop> {

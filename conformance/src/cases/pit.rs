@@ -30,6 +30,14 @@ const LINES_FROZEN: Caps = Caps::FROZEN.with(Caps::LINES);
 
 pub(crate) const CASES: &[Case] = &[
     Case {
+        id: "pit/bcd/counts-on",
+        title: "With BCD set the counter goes on from 9999 after terminal count.",
+        clause: &clause::BCD,
+        needs: TIMED,
+        body: Body::Bus(bcd_counts_on),
+        ..AREA
+    },
+    Case {
         id: "pit/bcd/decades",
         title: "With BCD set every digit of the count is a decimal one.",
         clause: &clause::BCD,
@@ -1024,6 +1032,21 @@ fn bcd_holds(p: &mut Probe<'_>) -> Result<(), Stop> {
         let got = pit::read_word(p, 1)?;
         p.check_eq("count", got, count);
     }
+    Ok(())
+}
+
+fn bcd_counts_on(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(CONTROL, pit::control(1, BOTH, 0, BCD))?;
+    pit::write(p, 1, BOTH, 0x0010)?;
+    p.advance(pit::clocks_ns(4) + HALF_CLOCK_NS)?;
+    let before = pit::count(p, 1)?;
+    p.check_eq("count after 4 clocks", before, 0x0006u16);
+    p.advance(pit::clocks_ns(10))?;
+    let after = pit::count(p, 1)?;
+    p.check_eq("count after 14 clocks", after, 0x9996u16);
+    p.advance(pit::clocks_ns(10_000))?;
+    let around = pit::count(p, 1)?;
+    p.check_eq("count 10000 clocks later", around, 0x9996u16);
     Ok(())
 }
 

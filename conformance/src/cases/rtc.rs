@@ -10,6 +10,8 @@ use crate::driver::rtc::{
 use crate::machine::{Caps, LineEvent, Stop};
 use crate::probe::Probe;
 
+mod sweep;
+
 const AREA: Case = Case {
     id: "",
     title: "",
@@ -57,6 +59,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(alarm_bytes),
         ..AREA
     },
+    sweep::ALARM_EACH_FIELD,
     Case {
         id: "rtc/alarm/exact-time",
         title: "An alarm of seconds, minutes and hours comes at that time of day only.",
@@ -65,6 +68,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(alarm_exact),
         ..AREA
     },
+    sweep::ALARM_NO_TIME,
     Case {
         id: "rtc/alarm/twelve-hours",
         title: "An alarm after noon has bit 7 of its hours set in 12-hour mode.",
@@ -98,6 +102,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(divider_reset),
         ..AREA
     },
+    sweep::DIVIDER_RESTARTS_RATES,
     Case {
         id: "rtc/format/binary",
         title: "With DM set the time bytes are binary.",
@@ -267,6 +272,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(set_keeps_enables),
         ..AREA
     },
+    sweep::SET_KEEPS_WRITTEN,
     Case {
         id: "rtc/register-b/set-stops-time",
         title: "While SET is 1 the time does not move.",
@@ -387,6 +393,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(time_leap_day),
         ..AREA
     },
+    sweep::MONTH_ENDS,
     Case {
         id: "rtc/time/moves",
         title: "Seconds, minutes and hours move on.",

@@ -282,6 +282,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/msr/no-change",
+        title: "Writing MCR sets no delta bit of a line that it leaves as it was.",
+        clause: &clause::MODEM_STATUS,
+        body: Body::Bus(msr_no_change),
+        ..AREA
+    },
+    Case {
         id: "serial/msr/write-ignored",
         title: "Writing MSR changes none of its lines.",
         clause: &clause::MODEM_STATUS,
@@ -352,6 +359,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "Enabling the THRE interrupt while the transmitter is empty raises it, each time.",
         clause: &clause::THRE_INTERRUPT,
         body: Body::Bus(thre_enable),
+        ..AREA
+    },
+    Case {
+        id: "serial/thre/fifo-control",
+        title: "Writing FCR without a reset of the transmitter raises no interrupt of it.",
+        clause: &clause::THRE_INTERRUPT,
+        body: Body::Bus(thre_fifo_control),
         ..AREA
     },
     Case {
@@ -605,6 +619,43 @@ fn msr_each_delta(p: &mut Probe<'_>) -> Result<(), Stop> {
         let off = p.inb(MSR)?;
         p.check_eq("deltas as it goes off", off & 0x0f, delta);
     }
+    Ok(())
+}
+
+/// All 16 combinations of the four outputs, each written after each.
+fn msr_no_change(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for before in 0..16u8 {
+        for after in 0..16u8 {
+            p.point(format!("MCR {before:#x} to {after:#x}"));
+            p.outb(MCR, LOOP | before)?;
+            p.inb(MSR)?;
+            p.outb(MCR, LOOP | after)?;
+            let msr = p.inb(MSR)?;
+            let changed = before ^ after;
+            let delta = |output: u8, delta: u8| if changed & output == 0 { 0 } else { delta };
+            // RI has a bit for its trailing edge only.
+            let trailing = if before & 0x04 == 0 { 0 } else { delta(0x04, 0x04) };
+            let due = delta(0x01, 0x02) | delta(0x02, 0x01) | trailing | delta(0x08, 0x08);
+            p.check_eq("deltas of lines that stay", msr & 0x0f & !due, 0u8);
+        }
+    }
+    Ok(())
+}
+
+fn thre_fifo_control(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0x01)?;
+    p.outb(IER, ETBEI)?;
+    let first = p.inb(IIR)?;
+    p.check_eq("IIR once enabled", first & ID_MASK, ID_THRE);
+    for value in [0x41u8, 0x81, 0xc1, 0x01, 0x03] {
+        p.point(format!("FCR {value:#x}"));
+        p.outb(FCR, value)?;
+        let iir = p.inb(IIR)?;
+        p.check_eq("IIR", iir & ID_MASK, NONE);
+    }
+    p.outb(DATA, b'.')?;
+    let sent = p.inb(IIR)?;
+    p.check_eq("IIR after a byte was sent", sent & ID_MASK, ID_THRE);
     Ok(())
 }
 

@@ -287,6 +287,16 @@ pub const MUTANTS: &[Mutant] = &[
         },
     },
     Mutant {
+        name: "ioapic-timer-always-high",
+        title: "The timer's pin of the IOAPIC is high whatever the timer says.",
+        case: "ioapic/timer/pin-2",
+        make: |_| {
+            Box::new(IoapicReads::new(
+                |index, value| if index == 0x14 { value | 0x4000 } else { value },
+            ))
+        },
+    },
+    Mutant {
         name: "ioapic-timer-on-pin-0",
         title: "The timer interrupts through entry 0.",
         case: "ioapic/timer/pin-2",
@@ -347,6 +357,12 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(ElcrEcho::new(false)),
     },
     Mutant {
+        name: "pic-icw1-makes-edges",
+        title: "ICW1 makes all inputs edge-triggered.",
+        case: "pic/icw/level-request-stays",
+        make: |_| Box::new(PicIcw1Edge),
+    },
+    Mutant {
         name: "pic-icw4-always",
         title: "ICW4 is waited for whatever IC4 says.",
         case: "pic/icw/without-icw4",
@@ -385,6 +401,20 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| {
             Box::new(PicCommands(|value| {
                 Some(if value & 0x18 == reg::OCW3 { value & !4 } else { value })
+            }))
+        },
+    },
+    Mutant {
+        name: "pic-rotation-halves-input",
+        title: "Rotating on a specific EOI ends the service of the input with half the number.",
+        case: "pic/rotation/specific-eoi-other",
+        make: |_| {
+            Box::new(PicCommands(|value| {
+                Some(if value & 0xf8 == 0xe0 {
+                    value & 0xf8 | (value & 7) / 2
+                } else {
+                    value
+                })
             }))
         },
     },
@@ -481,6 +511,20 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::new(LostEvents(|event| event.gsi == 0)),
     },
     Mutant {
+        name: "pit-mode-0-binary",
+        title: "In mode 0 counts are binary whatever BCD says.",
+        case: "pit/bcd/counts-on",
+        make: |_| {
+            Box::new(PitControls(|word| {
+                Some(if word & 0x0e == 0 && word >> 6 != 3 {
+                    word & !1
+                } else {
+                    word
+                })
+            }))
+        },
+    },
+    Mutant {
         name: "pit-mode-1-upside-down",
         title: "The one-shot pulse of mode 1 is high, and OUT is low behind it.",
         case: "pit/mode-1/high-after-count",
@@ -516,10 +560,40 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<AfternoonNotTaken>::default(),
     },
     Mutant {
+        name: "rtc-alarm-hours-ignored",
+        title: "The alarm comes in every hour.",
+        case: "rtc/alarm/each-field",
+        make: |_| Box::new(RtcWrites::new(reg::RTC_HOURS_ALARM, |_| 0xff)),
+    },
+    Mutant {
+        name: "rtc-alarm-second-60-is-0",
+        title: "An alarm at second 60 comes at second 0.",
+        case: "rtc/alarm/no-time",
+        make: |_| {
+            Box::new(RtcWrites::new(reg::RTC_SECONDS_ALARM, |second| {
+                if second == 0x60 { 0 } else { second }
+            }))
+        },
+    },
+    Mutant {
         name: "rtc-century-19",
         title: "The century is 19.",
         case: "rtc/century/bcd",
         make: |_| Box::new(RtcReads::new(reg::RTC_CENTURY, |_| 0x19)),
+    },
+    Mutant {
+        name: "rtc-divider-reset-ignored",
+        title: "The divider cannot be held in reset.",
+        case: "rtc/divider/restarts-rates",
+        make: |_| {
+            Box::new(RtcWrites::new(reg::RTC_REGISTER_A, |value| {
+                if value & 0x60 == 0x60 {
+                    value & 0x0f | 0x20
+                } else {
+                    value
+                }
+            }))
+        },
     },
     Mutant {
         name: "rtc-hours-bit-missing",
@@ -568,10 +642,27 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| Box::<RtcResetKeeps>::default(),
     },
     Mutant {
+        name: "rtc-set-again-loses-minutes",
+        title: "Writing SET again brings back the minutes that the first SET found.",
+        case: "rtc/register-b/set-keeps-written",
+        make: |_| Box::<RtcSetLatches>::default(),
+    },
+    Mutant {
         name: "rtc-shows-1970",
         title: "The year is 70.",
         case: "rtc/time/start-date",
         make: |_| Box::new(RtcReads::new(reg::RTC_YEAR, |_| 0x70)),
+    },
+    Mutant {
+        name: "rtc-sunday-is-eight",
+        title: "The day after Saturday is the eighth.",
+        case: "rtc/time/month-ends",
+        make: |_| {
+            Box::new(RtcReads::new(
+                reg::RTC_DAY_OF_WEEK,
+                |day| if day == 1 { 8 } else { day },
+            ))
+        },
     },
     Mutant {
         name: "rtc-year-9999-overflows",
@@ -614,6 +705,17 @@ pub const MUTANTS: &[Mutant] = &[
         },
     },
     Mutant {
+        name: "serial-fcr-empties-transmitter",
+        title: "Any write to FCR empties the transmitter.",
+        case: "serial/thre/fifo-control",
+        make: |_| {
+            Box::new(PortWrites {
+                port: reg::SERIAL_IIR,
+                change: |value| value | 4,
+            })
+        },
+    },
+    Mutant {
         name: "serial-fifo-reset-unconditional",
         title: "FCR resets the receiver whether bit 0 is set or not.",
         case: "serial/fcr/without-enable",
@@ -630,6 +732,12 @@ pub const MUTANTS: &[Mutant] = &[
         title: "In loopback the modem lines do not follow the outputs.",
         case: "serial/loopback/modem-lines",
         make: |_| Box::<LoopbackDead>::default(),
+    },
+    Mutant {
+        name: "serial-modem-lines-drop",
+        title: "The modem's lines drop for a moment with each write of MCR.",
+        case: "serial/msr/no-change",
+        make: |_| Box::new(ModemGlitch),
     },
     Mutant {
         name: "serial-overrun-hidden",
@@ -2379,7 +2487,13 @@ mod reg {
     pub(super) const PIT_CONTROL: u16 = 0x43;
     pub(super) const SERIAL_DATA: u16 = 0x3f8;
     pub(super) const SERIAL_LCR: u16 = 0x3fb;
+    pub(super) const RTC_SECONDS_ALARM: u32 = 0x01;
+    pub(super) const RTC_MINUTES: u32 = 0x02;
     pub(super) const RTC_HOURS: u32 = 0x04;
+    pub(super) const RTC_HOURS_ALARM: u32 = 0x05;
+    pub(super) const RTC_DAY_OF_WEEK: u32 = 0x06;
+    pub(super) const RTC_REGISTER_A: u32 = 0x0a;
+    pub(super) const RTC_SET: u32 = 0x80;
     pub(super) const RTC_REGISTER_B: u32 = 0x0b;
     pub(super) const RTC_REGISTER_C: u32 = 0x0c;
     pub(super) const RTC_YEAR: u32 = 0x09;

@@ -102,6 +102,26 @@ pub(super) struct RtcReads {
     index: u32,
 }
 
+/// Writes to a register of the RTC are changed.
+pub(super) struct RtcWrites {
+    pub(super) register: u32,
+    pub(super) change: fn(u32) -> u32,
+    index: u32,
+}
+
+/// Writing SET while it is 1 brings the minutes back that the first SET found.
+#[derive(Default)]
+pub(super) struct RtcSetLatches {
+    index: u32,
+    minutes: Option<u32>,
+}
+
+/// The modem outputs drop for a moment with each write of MCR.
+pub(super) struct ModemGlitch;
+
+/// ICW1 makes all inputs of its chip edge-triggered.
+pub(super) struct PicIcw1Edge;
+
 /// Reading the divisor latch takes a received byte, too.
 #[derive(Default)]
 pub(super) struct DlabPops {
@@ -160,6 +180,16 @@ impl IoapicReads {
 impl RtcReads {
     pub(super) fn new(register: u32, change: fn(u32) -> u32) -> RtcReads {
         RtcReads {
+            register,
+            change,
+            index: 0,
+        }
+    }
+}
+
+impl RtcWrites {
+    pub(super) fn new(register: u32, change: fn(u32) -> u32) -> RtcWrites {
+        RtcWrites {
             register,
             change,
             index: 0,
@@ -475,6 +505,58 @@ impl Bug for RtcReads {
         let value = inner.port_read(port, width)?;
         let here = (port, self.index) == (reg::CMOS_DATA, self.register);
         Ok(if here { (self.change)(value) } else { value })
+    }
+}
+
+impl Bug for RtcWrites {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        let here = (port, self.index) == (reg::CMOS_DATA, self.register);
+        if port == reg::CMOS_INDEX {
+            self.index = value & 0x7f;
+        }
+        inner.port_write(port, width, if here { (self.change)(value) } else { value })
+    }
+}
+
+impl Bug for RtcSetLatches {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::CMOS_INDEX {
+            self.index = value & 0x7f;
+        }
+        inner.port_write(port, width, value)?;
+        if (port, self.index) != (reg::CMOS_DATA, reg::RTC_REGISTER_B) {
+            return Ok(());
+        }
+        if value & reg::RTC_SET == 0 {
+            self.minutes = None;
+            return Ok(());
+        }
+        inner.port_write(reg::CMOS_INDEX, Width::Byte, reg::RTC_MINUTES)?;
+        match self.minutes {
+            Some(minutes) => inner.port_write(reg::CMOS_DATA, Width::Byte, minutes)?,
+            None => self.minutes = Some(inner.port_read(reg::CMOS_DATA, Width::Byte)?),
+        }
+        inner.port_write(reg::CMOS_INDEX, Width::Byte, self.index)
+    }
+}
+
+impl Bug for ModemGlitch {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if port == reg::SERIAL_MCR {
+            inner.port_write(port, width, value & reg::SERIAL_MCR_LOOP)?;
+        }
+        inner.port_write(port, width, value)
+    }
+}
+
+impl Bug for PicIcw1Edge {
+    fn port_write(&mut self, inner: &mut dyn Machine, port: u16, width: Width, value: u32) -> Result<(), Stop> {
+        if let (Some(chip), _) = pic_of(port)
+            && value & reg::ICW1 != 0
+        {
+            inner.port_write(reg::ELCRS[chip], width, 0)?;
+        }
+        inner.port_write(port, width, value)
     }
 }
 
