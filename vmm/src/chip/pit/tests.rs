@@ -250,13 +250,13 @@ fn mode_0_counts_on_past_terminal_count() {
 }
 
 #[test]
-fn mode_1_is_high_up_to_terminal_count() {
+fn mode_1_is_low_up_to_terminal_count() {
     let mut bench = bench();
     bench.program(MODE_1, 100);
-    assert!(bench.lines.level(0) && bench.out_bit());
+    assert!(!bench.lines.level(0) && !bench.out_bit());
     bench.take_changes();
-    assert_eq!(bench.edges(Nanos::SECOND), [(nanos_up(100), false)]);
-    assert!(!bench.out_bit());
+    assert_eq!(bench.edges(Nanos::SECOND), [(nanos_up(100), true)]);
+    assert!(bench.out_bit());
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn end_of_time_leaves_nothing_due() {
 #[test]
 fn reset_lets_go_of_the_line() {
     let mut bench = bench();
-    bench.program(MODE_1, 100);
+    bench.program(MODE_3, 100);
     assert!(bench.lines.level(0));
     bench.reset();
     assert!(!bench.lines.level(0));
