@@ -411,7 +411,7 @@ pub const MUTANTS: &[Mutant] = &[
         make: |_| {
             Box::new(PicCommands(|value| {
                 Some(if value & 0xf8 == 0xe0 {
-                    value & 0xf8 | (value & 7) / 2
+                    value & 0xf8 | (value >> 1 & 3)
                 } else {
                     value
                 })

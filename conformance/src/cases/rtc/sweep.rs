@@ -62,7 +62,7 @@ const FORMATS: [u8; 4] = [HOURS_24, HOURS_24 | DM, 0, DM];
 /// A number as a time byte.
 fn number(format: u8, number: u8) -> u8 {
     if format & DM == 0 {
-        number / 10 << 4 | number % 10
+        number / 10 * 16 + number % 10
     } else {
         number
     }
