@@ -628,6 +628,8 @@ fn msr_no_change(p: &mut Probe<'_>) -> Result<(), Stop> {
         for after in 0..16u8 {
             p.point(format!("MCR {before:#x} to {after:#x}"));
             p.outb(MCR, LOOP | before)?;
+            let stored = p.inb(MCR)?;
+            p.check_eq("MCR", stored, LOOP | before);
             p.inb(MSR)?;
             p.outb(MCR, LOOP | after)?;
             let msr = p.inb(MSR)?;

@@ -211,6 +211,8 @@ fn alarm_each_field(p: &mut Probe<'_>) -> Result<(), Stop> {
                         alarm[2].map_or(dont_care, |seconds| number(format, seconds)),
                     ],
                 )?;
+                let set = rtc::read(p, HOURS)?;
+                p.check_eq("hours, as set", set, hour(format, hours));
                 rtc::read(p, REGISTER_C)?;
                 let seconds = seconds_until(start, alarm);
                 if looks_before {
@@ -268,6 +270,8 @@ fn divider_restarts_rates(p: &mut Probe<'_>) -> Result<(), Stop> {
         // Somewhere in the second, another place for each rate.
         p.advance(137_000_003 * u64::from(rate))?;
         rtc::write(p, REGISTER_A, 0x60 | rate)?;
+        let stored = rtc::read(p, REGISTER_A)?;
+        p.check_eq("register A", stored, 0x60 | rate);
         rtc::read(p, REGISTER_C)?;
         p.advance(3 * period_ns)?;
         let held = rtc::read(p, REGISTER_C)?;
