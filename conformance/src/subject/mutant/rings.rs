@@ -236,8 +236,9 @@ impl ChunkRepeats {
         let data = read_number(inner, self.desc + 16, 8)?;
         let length = read_number(inner, self.desc + 24, 4)?;
         let written = read_number(inner, self.desc + 28, 2)? & 2 == 0;
-        if written && 2 * reg::CHUNK_BYTES as u64 <= length {
-            let mut bytes = vec![0; reg::CHUNK_BYTES];
+        let second = length.saturating_sub(reg::CHUNK_BYTES as u64);
+        if written && second != 0 {
+            let mut bytes = vec![0; reg::CHUNK_BYTES.min(second as usize)];
             inner.read_memory(data, &mut bytes)?;
             inner.write_memory(data + reg::CHUNK_BYTES as u64, &bytes)?;
         }
