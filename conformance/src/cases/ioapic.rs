@@ -6,7 +6,7 @@ use crate::driver::ioapic::{
     self, ENTRIES, EOI, IOAPICARB, IOAPICID, IOAPICVER, IOREDTBL, IOREGSEL, IOWIN, LEVEL, MASKED, NMI, REMOTE_IRR,
     VERSION_WITH_EOI,
 };
-use crate::driver::{pic, serial};
+use crate::driver::{pic, pit, serial};
 use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
 
@@ -707,7 +707,10 @@ fn timer_pin(p: &mut Probe<'_>) -> Result<(), Stop> {
         ioapic::write(p, ioapic::low(entry), LEVEL | VECTOR)?;
     }
     let low = ioapic::read(p, ioapic::low(2))?;
-    p.check_eq("remote IRR of entry 2 while OUT is low", low & REMOTE_IRR, 0u32);
+    // On a busy host the 55 ms of the low line may be over; then the read tells nothing.
+    if !pit::out(p, 0)? {
+        p.check_eq("remote IRR of entry 2 while OUT is low", low & REMOTE_IRR, 0u32);
+    }
     pic::raise_timer(p)?;
     let (pin_0, pin_2) = (ioapic::read(p, ioapic::low(0))?, ioapic::read(p, ioapic::low(2))?);
     p.check_eq("remote IRR of entry 0", pin_0 & REMOTE_IRR, 0u32);

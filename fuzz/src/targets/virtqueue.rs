@@ -103,8 +103,7 @@ pub static VIRTQUEUE: Target = Target {
     ],
     record: Record::SplitDescriptor,
     canaries: &[
-        Canary::new("blk-legacy-used", "A disk of version 1 completed a request."),
-        Canary::new("blk-used", "A disk of version 2 completed a request."),
+        Canary::new("blk-used", "A disk, of version 1 or 2, completed a request."),
         Canary::new("broken-ring", "A ring could not be followed and the device stopped."),
         Canary::new("console-received", "The console filled a buffer with what it had sent."),
         Canary::new("console-sent", "The console took a buffer to send."),
@@ -162,10 +161,6 @@ fn look(machine: &Machine, _action: &Action, _answer: &Answer, reached: &mut dyn
         reached("broken-ring");
     }
     let used = |queue: u8| fields.number(&format!("queue{queue:02}.next_used")) != 0;
-    let modern = fields.number("version") == 2;
-    if !modern && fields.text("backend") == "blk" && used(0) {
-        reached("blk-legacy-used");
-    }
     for (backend, queue, name) in [
         ("rng", 0, "rng-used"),
         ("blk", 0, "blk-used"),
@@ -174,8 +169,7 @@ fn look(machine: &Machine, _action: &Action, _answer: &Answer, reached: &mut dyn
         ("console", 0, "console-received"),
         ("console", 1, "console-sent"),
     ] {
-        let counts = modern || backend != "blk";
-        if counts && fields.text("backend") == backend && used(queue) {
+        if fields.text("backend") == backend && used(queue) {
             reached(name);
         }
     }
