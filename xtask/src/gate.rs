@@ -9,9 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::shell;
+use crate::{guest_images, shell};
 
 /// Form of the evidence; raised when a field changes its meaning.
 const SCHEMA: u32 = 1;
@@ -248,7 +247,7 @@ pub(crate) fn run(gate: &Gate) -> Result<()> {
         {
             // A step that failed may have left nothing; its exit code says enough.
             if folder.join(&path).is_file() {
-                let sha256 = hash(&folder.join(&path))?;
+                let sha256 = guest_images::hash_of(&folder.join(&path))?;
                 evidence.file.push(Kept { path, sha256 });
             }
         }
@@ -384,7 +383,7 @@ fn verify(file: &Path) -> Result<()> {
     let folder = file.parent().unwrap_or_else(|| Path::new("."));
     let mut wrong = Vec::new();
     for kept in &evidence.file {
-        match hash(&folder.join(&kept.path)) {
+        match guest_images::hash_of(&folder.join(&kept.path)) {
             Ok(sha256) if sha256 == kept.sha256 => {}
             Ok(_) => wrong.push(format!("{} is not the file that the gate left", kept.path)),
             Err(error) => wrong.push(format!("{error:#}")),
@@ -456,14 +455,6 @@ fn empty(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     // From here on the folder is the gate's own, also when the gate is interrupted.
     fs::write(folder.join(EVIDENCE), "").with_context(|| format!("write to {}", folder.display()))
-}
-
-fn hash(file: &Path) -> Result<String> {
-    let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    Ok(Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod linux;
 mod reproducible;
 
 pub(crate) use linux::{PACKAGES as PACKAGES_FOR_LINUX, missing_tools as missing_for_linux};
-pub(crate) use reproducible::check as check_reproducible;
+pub(crate) use reproducible::{check as check_reproducible, hash_of};
 
 use std::path::{Path, PathBuf};
 

@@ -51,7 +51,7 @@ pub(super) fn bless() -> Result<()> {
 }
 
 /// The hash of a file's content, in hexadecimal.
-pub(super) fn hash_of(path: &Path) -> Result<String> {
+pub(crate) fn hash_of(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     Ok(Sha256::digest(&bytes)
         .iter()
