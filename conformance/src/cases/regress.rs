@@ -22,7 +22,12 @@ pub fn problems() -> Vec<String> {
 
 fn case((name, text): &(&'static str, &'static str)) -> Option<Case> {
     let regression: &'static Regression = Box::leak(Box::new(Regression::parse(name, text).ok()?));
-    Some(Case {
+    Some(of(regression))
+}
+
+/// The case that a regression is.
+pub(crate) fn of(regression: &'static Regression) -> Case {
+    Case {
         id: &regression.id,
         title: &regression.title,
         clause: regression.clause,
@@ -31,5 +36,5 @@ fn case((name, text): &(&'static str, &'static str)) -> Option<Case> {
         needs: regression.needs,
         setup: regression.setup.clone(),
         body: Body::Program(regression),
-    })
+    }
 }

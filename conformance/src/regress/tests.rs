@@ -1,5 +1,5 @@
 use super::*;
-use crate::case::{Body, Case};
+use crate::case::Case;
 use crate::cases;
 use crate::layout::MICROVM_2019;
 use crate::machine::{Adapter, BootFailure, Depth, Facts, Machine, Width};
@@ -83,16 +83,7 @@ impl Machine for FaultyMachine {
 
 fn verdict(adapter: Box<dyn Adapter>) -> Verdict {
     let regression: &'static Regression = Box::leak(Box::new(Regression::parse("test", TEXT).expect("well-formed")));
-    let case: &'static Case = Box::leak(Box::new(Case {
-        id: &regression.id,
-        title: &regression.title,
-        clause: regression.clause,
-        level: regression.level,
-        features: &regression.features,
-        needs: regression.needs,
-        setup: regression.setup.clone(),
-        body: Body::Program(regression),
-    }));
+    let case: &'static Case = Box::leak(Box::new(cases::regress::of(regression)));
     let lane = Lane {
         subject: "faulty".to_owned(),
         depth: Depth::Bus,
