@@ -5,14 +5,13 @@
 mod archive;
 mod arguments;
 pub(crate) mod beside;
+mod machine;
 mod results;
 pub(crate) mod stock_kernel;
 
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +20,7 @@ use crate::guest_images::TARGET;
 use crate::{guest_images, shell};
 use archive::Archive;
 use arguments::LabArguments;
+use machine::{Ended, Machine};
 use results::unpack;
 use stock_kernel::StockKernel;
 
@@ -47,6 +47,8 @@ const FIRMWARE: [&str; 6] = [
 ];
 /// The limit when none is given, in seconds.
 pub(crate) const LIMIT_S: u64 = 1800;
+/// How often the lab is started when its machine stalls, which is the emulator's fault and never the suite's.
+const STARTS_MAX: u32 = 2;
 /// What of the limit is for the boot, for the cases that run when their time is over, and for bringing results back.
 const AROUND_RUN: u64 = 4;
 /// How much of a log is shown.
@@ -96,14 +98,23 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     fs::write(&initramfs, archive).with_context(|| format!("write {}", initramfs.display()))?;
     let begin = Instant::now();
     eprintln!("lab: {}, at most {} s", kernel.name(), options.limit_s);
-    let log = folder.join("kernel.log");
-    let results = folder.join("results");
-    let machine = machine(&kernel.bz_image()?, &initramfs, &log, &results)?;
-    let ended = wait(machine, Duration::from_secs(options.limit_s));
+    let limit = Duration::from_secs(options.limit_s);
+    let machine = Machine::new(&folder, kernel.bz_image()?, initramfs.clone());
+    let mut ended = machine.run(limit);
+    for _ in 1..STARTS_MAX {
+        let Ok(Ended::Stalled(evidence)) = &ended else { break };
+        eprintln!("lab: {evidence}\nlab: its machine stalled; starting it again");
+        ended = machine.run(limit);
+    }
     let _not_needed = fs::remove_file(&initramfs);
-    let code = match ended.and_then(|()| unpack(&results, &folder)) {
+    let code = ended.and_then(|ended| match ended {
+        Ended::Itself => unpack(&machine.results(), &folder),
+        Ended::Stalled(evidence) | Ended::AtLimit(evidence) => bail!("{evidence}"),
+    });
+    let code = match code {
         Ok(code) => code,
         Err(error) => {
+            let log = machine.log();
             let (shown, tail) = (log.display(), tail(&log));
             bail!("the lab broke: {error:#}; the last lines of its kernel's log, {shown}:\n{tail}");
         }
@@ -206,70 +217,6 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
         .lines()
         .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     Ok(words.map(PathBuf::from).collect())
-}
-
-/// Starts the machine. What the suite prints comes out of its standard output.
-fn machine(kernel: &Path, initramfs: &Path, log: &Path, results: &Path) -> Result<Child> {
-    let mut command = Command::new("qemu-system-x86_64");
-    command.args([
-        "-M",
-        "q35",
-        "-accel",
-        "tcg,thread=multi",
-        "-cpu",
-        "max",
-        "-smp",
-        "2",
-        "-m",
-        "3072",
-    ]);
-    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-    command.args(["-append", "console=ttyS0 panic=-1 quiet loglevel=5 rdinit=/init"]);
-    let chardev = |id: &str, path: &Path| format!("file,id={id},path={}", path.display());
-    command
-        .arg("-chardev")
-        .arg(chardev("log", log))
-        .args(["-serial", "chardev:log"]);
-    command.args(["-device", "virtio-serial-pci"]);
-    if io::stderr().is_terminal() {
-        command.arg("-chardev").arg(chardev("bar", Path::new("/dev/stderr")));
-        command.args(["-device", "virtconsole,chardev=bar,nr=0"]);
-    }
-    command.arg("-chardev").arg(chardev("said", Path::new("/dev/stdout")));
-    command.args(["-device", "virtserialport,chardev=said,nr=1"]);
-    command.arg("-chardev").arg(chardev("results", results));
-    command.args(["-device", "virtserialport,chardev=results,nr=2"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    command
-        .spawn()
-        .with_context(|| format!("start {}", shell::line(&command)))
-}
-
-/// Shows what the suite prints until the machine ends, and ends it at its limit.
-fn wait(mut machine: Child, limit: Duration) -> Result<()> {
-    let said = machine.stdout.take().context("QEMU has no standard output")?;
-    let shown = thread::spawn(move || io::copy(&mut { said }, &mut io::stdout()));
-    let begin = Instant::now();
-    let status = loop {
-        if let Some(status) = machine.try_wait().context("wait for QEMU")? {
-            break status;
-        }
-        if limit < begin.elapsed() {
-            machine.kill().and_then(|()| machine.wait()).context("end QEMU")?;
-            bail!(
-                "it did not end within {} s (--limit-s) and was stopped",
-                limit.as_secs()
-            );
-        }
-        thread::sleep(Duration::from_millis(50));
-    };
-    // Nobody may be there to read it, which is no failure of the lab.
-    let _unread = shown.join();
-    if !status.success() {
-        bail!("QEMU failed: {status}");
-    }
-    Ok(())
 }
 
 fn tail(log: &Path) -> String {

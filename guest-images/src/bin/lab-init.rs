@@ -4,7 +4,8 @@
 //! It is told by files: `/lab/modules/*.ko`, loaded in the order of their names; `/lab/arguments`, one of
 //! `touchstone run` a line, with an empty line between one run and the next; `/lab/limit-s`, after how many seconds a
 //! run is interrupted, so that it still reports. What the runs leave in `/out` is sent. What goes wrong stands in the
-//! log of the kernel's serial port.
+//! log of the kernel's serial port. A port that gets a byte each second tells the host that this kernel still runs
+//! programs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -21,11 +22,16 @@ use rustix::system::{RebootCommand, finit_module, reboot};
 const SAID: &str = "/dev/vport0p1";
 /// What the run leaves.
 const RESULTS: &str = "/dev/vport0p2";
+/// Where the lab shows that it is alive.
+const ALIVE: &str = "/dev/vport0p3";
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// A terminal for the progress bar, there when the host has one.
 const TERMINAL: &str = "/dev/hvc0";
 /// Longest wait for a port, and between two looks.
 const PORT_WAIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a run may take to end in order once it is interrupted; then it is killed.
+const IN_ORDER: Duration = Duration::from_secs(60);
 /// Exit code of a run that a signal ended.
 const ENDED_BY_SIGNAL: i32 = 3;
 
@@ -42,6 +48,13 @@ fn run() -> Result<i32, String> {
     folders()?;
     modules()?;
     let said = wait_for(SAID)?;
+    let mut alive = wait_for(ALIVE)?;
+    thread::spawn(move || {
+        // The host stops listening when it stops the lab.
+        while alive.write_all(b".").is_ok() {
+            thread::sleep(ALIVE_EVERY);
+        }
+    });
     let code = suite(&said)?;
     let mut results = wait_for(RESULTS)?;
     let sent = send(Path::new("/out"), &mut results).and_then(|()| writeln!(results, "end {code}"));
@@ -122,21 +135,64 @@ fn run_once<'a>(arguments: impl Iterator<Item = &'a str>, said: &File, end: Inst
         command.stdin(Stdio::null()).stdout(text).stderr(messages).spawn()
     });
     let mut child = started.map_err(|error| format!("/bin/touchstone: {error}"))?;
-    let mut is_asked = false;
+    let mut asked: Option<Instant> = None;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(code_of(status)),
             Ok(None) => {}
             Err(error) => return Err(format!("/bin/touchstone: {error}")),
         }
-        if !is_asked && end < Instant::now() {
-            // The run ends in order, with a report of what it got to. Should it not, the host ends the lab.
-            is_asked = true;
-            if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
-                kill_process(pid, Signal::INT).map_err(|error| format!("interrupt the run: {error}"))?;
+        match asked {
+            // The run ends in order, with a report of what it got to.
+            None if end < Instant::now() => {
+                asked = Some(Instant::now());
+                if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+                    kill_process(pid, Signal::INT).map_err(|error| format!("interrupt the run: {error}"))?;
+                }
             }
+            Some(since) if IN_ORDER < since.elapsed() => {
+                println!("lab-init: the run did not end when it was interrupted, and is killed; what was there:");
+                show_tasks();
+                asked = Some(Instant::now());
+                child.kill().map_err(|error| format!("kill /bin/touchstone: {error}"))?;
+            }
+            None | Some(_) => {}
         }
         thread::sleep(LOOK);
+    }
+}
+
+/// Prints every thread of every program with what it waits for, into the log.
+fn show_tasks() {
+    let ids = |folder: &str| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+            .collect()
+    };
+    for process in ids("/proc") {
+        // A thread of the kernel has no command line.
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        if line.is_empty() {
+            continue;
+        }
+        println!("{process}: {}", String::from_utf8_lossy(&line).replace('\0', " "));
+        for thread in ids(&format!("/proc/{process}/task")) {
+            let of = |file: &str| {
+                let text = fs::read_to_string(format!("/proc/{process}/task/{thread}/{file}")).unwrap_or_default();
+                text.trim().to_owned()
+            };
+            let stat = of("stat");
+            let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+            println!(
+                "  {thread} {} {}, system call {}, in {}",
+                of("comm"),
+                state.unwrap_or("?"),
+                of("syscall"),
+                of("wchan")
+            );
+        }
     }
 }
 

@@ -1,0 +1,254 @@
+//! The machine of the lab: a QEMU that is started, listened to, and ended when it has to be.
+
+use std::fs;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// The lab shows every second that it is alive. Emulation on a busy host is slow, but never by this much.
+const STALLED_AFTER: Duration = Duration::from_secs(120);
+/// Between two looks at the machine.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the emulator has for an answer on its monitor.
+const MONITOR_WAIT: Duration = Duration::from_secs(5);
+
+/// How a run of the machine ended.
+pub(super) enum Ended {
+    /// It powered itself off.
+    Itself,
+    /// It was alive when its time was over, and was stopped.
+    AtLimit(String),
+    /// Nothing ran in it any more, and it was stopped.
+    Stalled(String),
+}
+
+/// One machine, with its files in the folder of the lab.
+pub(super) struct Machine {
+    folder: PathBuf,
+    kernel: PathBuf,
+    initramfs: PathBuf,
+}
+
+impl Machine {
+    pub(super) fn new(folder: &Path, kernel: PathBuf, initramfs: PathBuf) -> Machine {
+        Machine {
+            folder: folder.to_owned(),
+            kernel,
+            initramfs,
+        }
+    }
+
+    /// What its kernel prints.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("kernel.log")
+    }
+
+    /// What it sends.
+    pub(super) fn results(&self) -> PathBuf {
+        self.folder.join("results")
+    }
+
+    /// A file that grows as long as programs run in the machine.
+    fn alive(&self) -> PathBuf {
+        self.folder.join("alive")
+    }
+
+    /// Starts the machine, shows what the suite in it prints, and waits for its end, or ends it.
+    pub(super) fn run(&self, limit: Duration) -> Result<Ended> {
+        // A socket's path has to be short, and the project may lie deep.
+        let monitor = std::env::temp_dir().join(format!("touchstone-lab-{}", std::process::id()));
+        let mut machine = self.start(&monitor)?;
+        let said = machine.stdout.take().context("QEMU has no standard output")?;
+        let shown = thread::spawn(move || io::copy(&mut { said }, &mut io::stdout()));
+        let ended = self.wait(&mut machine, &monitor, limit);
+        let _not_needed = fs::remove_file(&monitor);
+        let ended = ended?;
+        if matches!(ended, Ended::Itself) {
+            // Nobody may be there to read it, which is no failure of the lab.
+            let _unread = shown.join();
+            let _not_needed = fs::remove_file(self.alive());
+        }
+        Ok(ended)
+    }
+
+    fn wait(&self, machine: &mut Child, monitor: &Path, limit: Duration) -> Result<Ended> {
+        let begin = Instant::now();
+        let mut alive = (0, begin);
+        loop {
+            if let Some(status) = machine.try_wait().context("wait for QEMU")? {
+                if !status.success() {
+                    bail!("QEMU failed: {status}");
+                }
+                return Ok(Ended::Itself);
+            }
+            let beats = fs::metadata(self.alive()).map_or(0, |facts| facts.len());
+            if beats != alive.0 {
+                alive = (beats, Instant::now());
+            }
+            let silent = alive.1.elapsed();
+            let is_stalled = STALLED_AFTER < silent;
+            if is_stalled || limit < begin.elapsed() {
+                let (state, beats) = (self.state(machine.id(), monitor), alive.0);
+                machine.kill().and_then(|()| machine.wait()).context("end QEMU")?;
+                let seconds = |time: Duration| time.as_secs();
+                return Ok(if is_stalled {
+                    let silent = seconds(silent);
+                    Ended::Stalled(format!(
+                        "no program ran in it for {silent} s, after {beats} s in which one did; {state}"
+                    ))
+                } else {
+                    let limit = seconds(limit);
+                    Ended::AtLimit(format!(
+                        "programs still ran in it after {limit} s (--limit-s), when it was stopped; {state}"
+                    ))
+                });
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Where the emulated CPUs stand, as far as the emulator still answers, and whether its threads run.
+    fn state(&self, pid: u32, monitor: &Path) -> String {
+        let registers = ask(monitor, &["info cpus", "info registers -a"])
+            .unwrap_or_else(|error| format!("the emulator's monitor does not answer: {error:#}\n"));
+        let mut text = format!("threads of the emulator, by /proc:\n{}\n{registers}", threads(pid));
+        text.retain(|letter| letter != '\r');
+        let file = self.folder.join("stalled.txt");
+        match fs::write(&file, text) {
+            Ok(()) => format!("where it stood: {}", file.display()),
+            Err(error) => format!("where it stood could not be written: {}: {error}", file.display()),
+        }
+    }
+
+    /// Starts QEMU. What the suite prints comes out of its standard output.
+    fn start(&self, monitor: &Path) -> Result<Child> {
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args([
+            "-M",
+            "q35",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "3072",
+        ]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        command
+            .arg("-kernel")
+            .arg(&self.kernel)
+            .arg("-initrd")
+            .arg(&self.initramfs);
+        command.args(["-append", "console=ttyS0 panic=-1 quiet loglevel=5 rdinit=/init"]);
+        command
+            .arg("-monitor")
+            .arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        let chardev = |id: &str, path: &Path| format!("file,id={id},path={}", path.display());
+        command
+            .arg("-chardev")
+            .arg(chardev("log", &self.log()))
+            .args(["-serial", "chardev:log"]);
+        command.args(["-device", "virtio-serial-pci"]);
+        if io::stderr().is_terminal() {
+            command.arg("-chardev").arg(chardev("bar", Path::new("/dev/stderr")));
+            command.args(["-device", "virtconsole,chardev=bar,nr=0"]);
+        }
+        for (number, id, path) in [
+            (1, "said", Path::new("/dev/stdout")),
+            (2, "results", &self.results()),
+            (3, "alive", &self.alive()),
+        ] {
+            command.arg("-chardev").arg(chardev(id, path));
+            command
+                .arg("-device")
+                .arg(format!("virtserialport,chardev={id},nr={number}"));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .spawn()
+            .with_context(|| format!("start {}", shell::line(&command)))
+    }
+}
+
+/// What QEMU's monitor says to each of some commands.
+fn ask(monitor: &Path, commands: &[&str]) -> Result<String> {
+    let mut stream = UnixStream::connect(monitor)?;
+    stream.set_read_timeout(Some(MONITOR_WAIT))?;
+    let mut answers = String::new();
+    for question in [""].iter().chain(commands) {
+        if !question.is_empty() {
+            stream.write_all(format!("{question}\n").as_bytes())?;
+        }
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"(qemu) ") {
+            let mut bytes = [0; 4096];
+            match stream.read(&mut bytes)? {
+                0 => bail!("it hung up"),
+                length => answer.extend_from_slice(&bytes[..length]),
+            }
+        }
+        answers += &String::from_utf8_lossy(&answer);
+    }
+    Ok(answers)
+}
+
+/// State, processor time and place of each thread of a process.
+fn threads(pid: u32) -> String {
+    let folder = format!("/proc/{pid}/task");
+    let mut lines = String::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let of = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        lines += &format!("{}  {}  {}\n", of("stat").trim(), of("wchan"), of("syscall").trim());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A monitor that answers as QEMU's does, or hangs up after its greeting.
+    fn monitor(name: &str, answers: bool) -> (PathBuf, thread::JoinHandle<()>) {
+        let path = std::env::temp_dir().join(format!("touchstone-{name}-{}", std::process::id()));
+        let _old = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).expect("bind");
+        let serve = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("accept");
+            stream.write_all(b"QEMU 7.2 monitor\r\n(qemu) ").expect("greet");
+            let mut question = [0; 64];
+            while answers && stream.read(&mut question).expect("read") != 0 {
+                stream.write_all(b"RIP=1\r\n(qemu) ").expect("answer");
+            }
+        });
+        (path, serve)
+    }
+
+    #[test]
+    fn monitor_is_asked_one_question_after_another() {
+        let (path, serve) = monitor("answers", true);
+        let text = ask(&path, &["info cpus", "info registers -a"]).expect("answers");
+        assert_eq!(text.matches("RIP=1").count(), 2, "{text}");
+        serve.join().expect("monitor");
+        fs::remove_file(path).expect("remove");
+    }
+
+    #[test]
+    fn dead_monitor_is_an_error_and_no_hang() {
+        let (path, serve) = monitor("dead", false);
+        assert!(ask(&path, &["info cpus"]).is_err());
+        serve.join().expect("monitor");
+        fs::remove_file(&path).expect("remove");
+        assert!(ask(&path, &["info cpus"]).is_err());
+    }
+}
