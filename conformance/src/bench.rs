@@ -1,9 +1,10 @@
 //! Boot time and footprint of VMMs, measured side by side: one guest, one run, the subjects in turn.
 //!
-//! Numbers of different runs do not compare; ratios within one run do. The guest is the image `halt` or `toll`, told to
-//! write its boot marks to the serial port, so that a mark is a byte on the subject's standard output and is seen in
-//! the same way of each. What only the VMM can see of its own start, and how often the guest had left to it by which
-//! mark, comes from subjects that note it (`exits = "boot-marks"`); what a subject does not tell stays out.
+//! Numbers of different runs do not compare; ratios within one run do. The guest is an image, `halt` or `toll`, or
+//! Linux up to its first program and back, told to write its boot marks to the serial port, so that a mark is a byte on
+//! the subject's standard output and is seen in the same way of each. What only the VMM can see of its own start, and
+//! how often the guest had left to it by which mark, comes from subjects that note it (`exits = "boot-marks"`); what a
+//! subject does not tell stays out.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,6 +19,7 @@ use crate::marks::{BootMarks, Exits};
 use crate::subject::Subject;
 use crate::subject::console::Console;
 use crate::subject::description::{self, Launch, Places};
+use crate::subject::linux::{self, Form, Linux};
 use crate::subject::process::{Process, is_there};
 use crate::subject::qmp::Qmp;
 
@@ -49,7 +51,7 @@ pub struct Row {
     pub version: Option<String>,
     /// Ends of the phases of a boot, in order: the VMM's own where it tells them (`process`: its first instruction of
     /// ours, `memory`, `image`, `vm`, `cpus`, `run`: the first CPU enters the guest), then the guest's marks (`kernel`,
-    /// `console`, `done`) and the `end` of the process.
+    /// `console`, `done`; of Linux `console`, its first byte, `init`, and `done`) and the `end` of the process.
     pub phases: Vec<Phase>,
     /// From the start of the process to the guest's first byte, in milliseconds.
     pub first_byte_ms: Spread,
@@ -109,22 +111,67 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Measures subjects in turn, `runs` times each, with the image `image` of the folder `images`; `done` is told of each
-/// start.
+/// A guest whose boot is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Guest {
+    /// The smallest image.
+    Halt,
+    /// The image that makes a known number of accesses.
+    Toll,
+    /// Linux, by its PVH note, with the boot probe as its first program.
+    Linux,
+}
+
+impl Guest {
+    /// Its file in the folder of images.
+    fn file(self) -> &'static str {
+        match self {
+            Guest::Halt => "halt",
+            Guest::Toll => "toll",
+            Guest::Linux => "vmlinux",
+        }
+    }
+
+    /// Its marks in order (guest-images/README.md).
+    fn marks(self) -> &'static [(u8, &'static str)] {
+        match self {
+            // The kernel runs, its console is up, it is done.
+            Guest::Halt | Guest::Toll => &[(1, "kernel"), (2, "console"), (LAST_MARK, "done")],
+            // Its first program begins, and is done.
+            Guest::Linux => &[(4, "init"), (LAST_MARK, "done")],
+        }
+    }
+
+    /// The mark at which it is weighed: the last behind which it keeps running.
+    fn weighed_at(self) -> u8 {
+        match self {
+            Guest::Halt | Guest::Toll => LAST_MARK,
+            Guest::Linux => 4,
+        }
+    }
+
+    /// What a mark is called.
+    fn mark_name(self, mark: u8) -> String {
+        let known = self.marks().iter().find(|(value, _)| *value == mark);
+        known.map_or_else(|| format!("mark {mark}"), |(_, name)| (*name).to_owned())
+    }
+}
+
+/// Measures subjects in turn, `runs` times each, with a guest of the folder `images`; `done` is told of each start.
 ///
 /// # Errors
 /// One line for a subject that was started and did not do its part.
 pub fn boot(
     subjects: &[&Subject],
     images: &Path,
-    image: &str,
+    guest: Guest,
     runs: u32,
     mut done: impl FnMut(),
 ) -> Result<Bench, String> {
     let mut measured = Vec::new();
     let mut skipped = Vec::new();
     for subject in subjects {
-        match Contender::new(subject, &images.join(image)) {
+        match Contender::new(subject, images, guest) {
             Ok(contenders) => measured.extend(contenders),
             Err(reason) => skipped.push(Skipped {
                 subject: subject.description.name.clone(),
@@ -155,7 +202,7 @@ pub fn boot(
     Ok(Bench {
         schema: SCHEMA,
         bench: "boot".to_owned(),
-        image: image.to_owned(),
+        image: guest.file().to_owned(),
         ram_mib: SETUP.ram_bytes >> 20,
         runs,
         rows,
@@ -173,7 +220,9 @@ struct Contender<'a> {
     subject: &'a Subject,
     launch: &'a Launch,
     name: String,
+    guest: Guest,
     kernel: String,
+    initrd: Option<String>,
     folder: tempfile::TempDir,
     /// Times in milliseconds, in the order in which the phases first came.
     phases: Vec<(String, Vec<f64>)>,
@@ -192,18 +241,35 @@ struct Memory {
 }
 
 impl<'a> Contender<'a> {
-    fn new(subject: &'a Subject, kernel: &Path) -> Result<Vec<Contender<'a>>, String> {
+    fn new(subject: &'a Subject, images: &Path, guest: Guest) -> Result<Vec<Contender<'a>>, String> {
         let description = &subject.description;
         if description.bench.is_empty() {
             return Err("its subject file has no [[bench]] table".to_owned());
         }
-        if !kernel.is_file() {
+        let kernel = images.join(guest.file());
+        let mut initrd = None;
+        if guest == Guest::Linux {
+            if description.arguments.initrd.is_none() {
+                return Err("its subject file has no way to give it an initial RAM disk".to_owned());
+            }
+            let found = Linux::find(images, guest.file(), Form::Elf, None).map_err(|stop| match stop {
+                Stop::Unavailable(reason) => reason,
+                other => format!("{other:?}"),
+            })?;
+            initrd = Some(found.initramfs.display().to_string());
+        } else if !kernel.is_file() {
             let kernel = kernel.display();
             return Err(format!("{kernel} is not there; build it with cargo xtask guest-images"));
         }
         let mut contenders = Vec::new();
         for launch in &description.bench {
             if let Some(reason) = launch.missing_need() {
+                return Err(reason);
+            }
+            if guest == Guest::Linux
+                && launch.needs_kvm()
+                && let Some(reason) = linux::kvm_refusal()
+            {
                 return Err(reason);
             }
             if !is_there(&launch.command[0]) {
@@ -217,7 +283,9 @@ impl<'a> Contender<'a> {
                 subject,
                 launch,
                 name,
+                guest,
                 kernel: kernel.display().to_string(),
+                initrd: initrd.clone(),
                 folder: tempfile::tempdir().map_err(|error| format!("make a folder: {error}"))?,
                 phases: Vec::new(),
                 exits: None,
@@ -231,7 +299,7 @@ impl<'a> Contender<'a> {
 
     /// One start to the guest's own end.
     fn time(&mut self) -> Result<(), String> {
-        let words = self.words(&format!("marks={SERIAL_PORT:#x}{}", self.launch.ends_by.option()))?;
+        let words = self.words(SERIAL_PORT, true)?;
         // Nobody asks anything in a timed run, but the subject wants to be connected.
         let _qmp = self.listen()?;
         let begin_ns = monotonic_ns();
@@ -250,8 +318,8 @@ impl<'a> Contender<'a> {
             }
             self.exits = noted.end.map(|end| end.exits.total());
         }
-        for (mark, at) in marks {
-            self.note(&mark_name(mark), at - begin);
+        for (name, at) in marks {
+            self.note(&name, at - begin);
         }
         self.note(END, end);
         Ok(())
@@ -262,12 +330,13 @@ impl<'a> Contender<'a> {
         let Some(port) = self.launch.noted_marks_port() else {
             return Ok(());
         };
-        let words = self.words(&format!("marks={port:#x}{}", self.launch.ends_by.option()))?;
+        let words = self.words(port, true)?;
         let mut running = self.start(&words)?;
         self.closed(&mut running)?;
         let noted = self.noted()?;
         let mut before = Exits::default();
-        let marks = noted.marks.into_iter().map(|mark| (mark_name(mark.value), mark.exits));
+        let marks = noted.marks.into_iter();
+        let marks = marks.map(|mark| (self.guest.mark_name(mark.value), mark.exits));
         for (until, exits) in marks.chain(noted.end.map(|end| (END.to_owned(), end.exits))) {
             self.counts.push(PhaseExits {
                 until,
@@ -282,9 +351,9 @@ impl<'a> Contender<'a> {
     /// One start that is not ended by the guest: it halts, and can be looked at.
     fn weigh(&mut self) -> Result<(), String> {
         let mut qmp = self.listen()?;
-        let words = self.words(&format!("marks={SERIAL_PORT:#x}"))?;
+        let words = self.words(SERIAL_PORT, false)?;
         let mut running = self.start(&words)?;
-        self.marks_until(&mut running, Some(LAST_MARK))?;
+        self.marks_until(&mut running, Some(self.guest.weighed_at()))?;
         if let Some(qmp) = &mut qmp {
             let exits = qmp.vcpu_exits();
             self.kvm_exits = exits.map_err(|error| self.problem(&format!("query-stats: {error}")))?;
@@ -319,24 +388,30 @@ impl<'a> Contender<'a> {
         Ok(Some(qmp))
     }
 
-    fn words(&self, append: &str) -> Result<Vec<String>, String> {
+    /// The command that starts the subject with the guest, which is told the port of its marks, and how it ends.
+    fn words(&self, marks_port: u16, is_to_end: bool) -> Result<Vec<String>, String> {
+        let description = &self.subject.description;
+        let layout = description.profiles.first().and_then(|name| description.layout(name));
+        let layout = layout.ok_or_else(|| self.problem("no profile"))?;
+        let mut append = format!("marks={marks_port:#x}");
+        if self.guest == Guest::Linux {
+            // Its notices are few, and begin as soon as it has a console.
+            let words = linux::command_line(&SETUP, layout).replace("quiet", "loglevel=6");
+            append = format!("{words} {append}");
+        } else if is_to_end {
+            append += &self.launch.ends_by.option();
+        }
         let places = Places {
             kernel: Some(self.kernel.clone()),
-            append: append.to_owned(),
+            initrd: self.initrd.clone(),
+            append,
             qmp: self.folder.path().join("qmp").display().to_string(),
             boot_marks: self.folder.path().join("marks").display().to_string(),
             socket: self.folder.path().join(SOCKET).display().to_string(),
             folder: self.folder.path().to_owned(),
             ..Places::default()
         };
-        let layout = self
-            .subject
-            .description
-            .profiles
-            .first()
-            .and_then(|name| self.subject.description.layout(name));
-        let layout = layout.ok_or_else(|| self.problem("no profile"))?;
-        let words = self.subject.description.prepare(self.launch, &SETUP, layout, &places);
+        let words = description.prepare(self.launch, &SETUP, layout, &places);
         words.map_err(|stop| match stop {
             Stop::Unavailable(reason) => self.problem(&reason),
             other => self.problem(&format!("{other:?}")),
@@ -353,33 +428,38 @@ impl<'a> Contender<'a> {
         )
     }
 
-    /// When each of the guest's marks came, up to `last` or, without one, until the console is closed; firmware may
-    /// print before them.
+    /// When each of the guest's marks came, by name, up to `last` or, without one, until the console is closed;
+    /// firmware may print before them. Of Linux the first byte is one: its console is up.
     fn marks_until(
         &self,
         (process, console): &mut (Process, Console),
         last: Option<u8>,
-    ) -> Result<Vec<(u8, Instant)>, String> {
-        let deadline = Instant::now() + Duration::from_millis(self.launch.answer_ms);
+    ) -> Result<Vec<(String, Instant)>, String> {
+        let deadline = Instant::now() + self.limit();
+        let known = self.guest.marks();
         let mut buffer = [0; 256];
         let mut marks = Vec::new();
+        let mut latest = None;
         loop {
             match console.receive_until(&mut buffer, deadline) {
                 Ok(0) if marks.is_empty() => return Err(self.problem("the guest did not speak in time")),
                 Ok(0) => return Err(self.problem("it did not end in time")),
                 Ok(count) => {
                     let now = Instant::now();
-                    let came = buffer[..count]
-                        .iter()
-                        .filter(|&byte| MARKS.iter().any(|(mark, _)| mark == byte));
-                    marks.extend(came.map(|&mark| (mark, now)));
-                    if marks.last().is_some_and(|(mark, _)| Some(*mark) == last) {
+                    if self.guest == Guest::Linux && marks.is_empty() {
+                        marks.push((CONSOLE.to_owned(), now));
+                    }
+                    for byte in &buffer[..count] {
+                        if let Some((mark, name)) = known.iter().find(|(mark, _)| mark == byte) {
+                            marks.push(((*name).to_owned(), now));
+                            latest = Some(*mark);
+                        }
+                    }
+                    if last.is_some() && latest == last {
                         return Ok(marks);
                     }
                 }
-                Err(_closed) if last.is_none() && marks.last().is_some_and(|(mark, _)| *mark == LAST_MARK) => {
-                    return Ok(marks);
-                }
+                Err(_closed) if last.is_none() && latest == Some(LAST_MARK) => return Ok(marks),
                 Err(_closed) => return Err(self.problem(&process.end())),
             }
         }
@@ -387,7 +467,7 @@ impl<'a> Contender<'a> {
 
     /// Waits until the console is closed.
     fn closed(&self, (_, console): &mut (Process, Console)) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_millis(self.launch.answer_ms);
+        let deadline = Instant::now() + self.limit();
         let mut buffer = [0; 256];
         loop {
             match console.receive_until(&mut buffer, deadline) {
@@ -396,6 +476,14 @@ impl<'a> Contender<'a> {
                 Err(_closed) => return Ok(()),
             }
         }
+    }
+
+    /// The longest boot.
+    fn limit(&self) -> Duration {
+        Duration::from_millis(match self.guest {
+            Guest::Halt | Guest::Toll => self.launch.answer_ms,
+            Guest::Linux => self.launch.linux_ms,
+        })
     }
 
     fn problem(&self, what: &str) -> String {
@@ -414,7 +502,10 @@ impl<'a> Contender<'a> {
         Row {
             version: self.subject.version(),
             subject: self.name,
-            first_byte_ms: spread(MARKS[0].1),
+            first_byte_ms: spread(match self.guest {
+                Guest::Halt | Guest::Toll => self.guest.marks()[0].1,
+                Guest::Linux => CONSOLE,
+            }),
             end_ms: spread(END),
             first_byte_ratio: 1.0,
             phases,
@@ -477,12 +568,6 @@ fn kib(text: &str, key: &str) -> Option<u64> {
     rest.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-/// What a mark of an image is called here.
-fn mark_name(mark: u8) -> String {
-    let known = MARKS.iter().find(|(value, _)| *value == mark);
-    known.map_or_else(|| format!("mark {mark}"), |(_, name)| (*name).to_owned())
-}
-
 /// The clock by which subjects tell when they began.
 fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
@@ -501,9 +586,11 @@ const SETUP: Setup = Setup {
     ..Setup::DEFAULT
 };
 
-/// The images' marks (guest-images/README.md): the kernel runs, its console is up, it is done.
-const MARKS: [(u8, &str); 3] = [(1, "kernel"), (2, "console"), (LAST_MARK, "done")];
+/// The guest is done.
 const LAST_MARK: u8 = 3;
+
+/// Linux has its console.
+const CONSOLE: &str = "console";
 
 /// The last phase.
 const END: &str = "end";

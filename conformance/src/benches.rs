@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
-use conformance::bench::{self, Bench, Spread};
+use conformance::bench::{self, Bench, Guest, Spread};
 use conformance::subject::Subject;
 
 use crate::recordings::progress_bar;
@@ -21,9 +21,9 @@ pub(crate) struct BootArguments {
     /// with.
     #[arg(long, default_values = ["kvm-floor", "reference", "qemu"])]
     subject: Vec<String>,
-    /// The guest: `halt`, the smallest, or `toll`, which makes a known number of accesses.
-    #[arg(long, default_value = "halt", value_parser = ["halt", "toll"])]
-    image: String,
+    /// The guest.
+    #[arg(long, value_enum, default_value = "halt")]
+    image: Guest,
     /// Starts of each.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
@@ -49,7 +49,7 @@ pub(crate) fn boot(arguments: &BootArguments, images: &Path) -> Result<String, (
     let subjects: Result<Vec<_>, _> = arguments.subject.iter().map(|name| Subject::find(name)).collect();
     let subjects = subjects.map_err(|error| (error.to_string(), true))?;
     let subjects: Vec<&Subject> = subjects.iter().collect();
-    let bench = measure(&subjects, images, &arguments.image, arguments.runs).map_err(|error| (error, false))?;
+    let bench = measure(&subjects, images, arguments.image, arguments.runs).map_err(|error| (error, false))?;
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&bench).map_err(|error| (error.to_string(), false))?;
         let written = std::fs::write(path, text + "\n");
@@ -64,9 +64,9 @@ pub(crate) fn boot(arguments: &BootArguments, images: &Path) -> Result<String, (
 }
 
 /// Measures with a progress bar.
-pub(crate) fn measure(subjects: &[&Subject], images: &Path, image: &str, runs: u32) -> Result<Bench, String> {
+pub(crate) fn measure(subjects: &[&Subject], images: &Path, guest: Guest, runs: u32) -> Result<Bench, String> {
     let bar = progress_bar((bench::starts(runs) * subjects.len() as u64) as usize);
-    let bench = bench::boot(subjects, images, image, runs, || bar.inc(1));
+    let bench = bench::boot(subjects, images, guest, runs, || bar.inc(1));
     bar.finish_and_clear();
     bench
 }

@@ -15,7 +15,7 @@ mod recordings;
 mod scale;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use conformance::bench::Bench;
+use conformance::bench::{Bench, Guest};
 use conformance::case::Case;
 use conformance::catalog;
 use conformance::expectation::Expectations;
@@ -164,6 +164,9 @@ struct RunArguments {
     /// Boot the subjects this many times, in turn, beside the least that runs a guest on KVM; report times and exits.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     boots: Option<u32>,
+    /// What --boots boots. Linux needs a KVM that can run it, as the lab has.
+    #[arg(long, value_enum, value_name = "GUEST", default_value = "toll", requires = "boots")]
+    boots_image: Guest,
     /// Cases at the same time; the default is the number of processors.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
@@ -464,7 +467,7 @@ fn run(arguments: &RunArguments) -> Result<(), End> {
         report.problems.push("the run was interrupted".to_owned());
     } else if let Some(runs) = arguments.boots {
         let subjects: Vec<&Subject> = subjects.iter().map(|(subject, _)| subject).collect();
-        match side_by_side(&subjects, arguments.images.as_deref(), runs) {
+        match side_by_side(&subjects, arguments.images.as_deref(), arguments.boots_image, runs) {
             Ok(boot) => report.boot = Some(boot),
             Err(problem) => report.problems.push(format!("--boots: {problem}")),
         }
@@ -668,12 +671,12 @@ fn specification(write: Option<&Path>, check: Option<&Path>) -> Result<(), End> 
 }
 
 /// Boots of the subjects, when the cases are over and the host is quiet.
-fn side_by_side(subjects: &[&Subject], folder: Option<&Path>, runs: u32) -> Result<Bench, String> {
+fn side_by_side(subjects: &[&Subject], folder: Option<&Path>, guest: Guest, runs: u32) -> Result<Bench, String> {
     let folder = images(folder).map_err(|end| end.message.unwrap_or_default())?;
     let folder = folder.ok_or("no guest images; build them with cargo xtask guest-images and give --images DIR")?;
     let floor = Subject::find("kvm-floor").map_err(|error| error.to_string())?;
     let all: Vec<&Subject> = std::iter::once(&floor).chain(subjects.iter().copied()).collect();
-    benches::measure(&all, &folder, "toll", runs)
+    benches::measure(&all, &folder, guest, runs)
 }
 
 fn bench_boot(arguments: &benches::BootArguments) -> Result<(), End> {

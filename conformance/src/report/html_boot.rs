@@ -93,7 +93,7 @@ fn times(bench: &Bench) -> Markup {
     }
     let ratios = bench.rows.iter().map(|row| format!("{:.2}", row.first_byte_ratio));
     let first = bench.rows.first().map_or("", |row| row.subject.as_str());
-    lines.push((format!("kernel runs, times {first}"), ratios.collect()));
+    lines.push((format!("first byte, times {first}"), ratios.collect()));
     table("Until, in ms: median (least .. nine of ten)", bench, &lines)
 }
 
@@ -247,8 +247,9 @@ fn label(phase: &str) -> &str {
         "cpus" => "CPUs created",
         "run" => "guest entered",
         "kernel" => "kernel runs",
+        "init" => "/init runs",
         "console" => "console used",
-        "done" => "kernel done",
+        "done" => "guest done",
         "end" => "process ended",
         other => other,
     }
