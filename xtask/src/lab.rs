@@ -20,7 +20,7 @@ use crate::guest_images::TARGET;
 use crate::{guest_images, shell};
 use archive::Archive;
 use arguments::LabArguments;
-use machine::{Ended, Machine};
+use machine::{Ended, Machine, Threads};
 use results::unpack;
 use stock_kernel::StockKernel;
 
@@ -47,8 +47,6 @@ const FIRMWARE: [&str; 6] = [
 ];
 /// The limit when none is given, in seconds.
 pub(crate) const LIMIT_S: u64 = 1800;
-/// How often the lab is started when its machine stalls, which is the emulator's fault and never the suite's.
-const STARTS_MAX: u32 = 2;
 /// What of the limit is for the boot, for the cases that run when their time is over, and for bringing results back.
 const AROUND_RUN: u64 = 4;
 /// How much of a log is shown.
@@ -100,11 +98,11 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     eprintln!("lab: {}, at most {} s", kernel.name(), options.limit_s);
     let limit = Duration::from_secs(options.limit_s);
     let machine = Machine::new(&folder, kernel.bz_image()?, initramfs.clone());
-    let mut ended = machine.run(limit);
-    for _ in 1..STARTS_MAX {
-        let Ok(Ended::Stalled(evidence)) = &ended else { break };
-        eprintln!("lab: {evidence}\nlab: its machine stalled; starting it again");
-        ended = machine.run(limit);
+    let mut ended = machine.run(Threads::OneEach, limit);
+    if let Ok(Ended::Stalled(evidence)) = &ended {
+        // No program in it can do that: it is the emulator that does not hold.
+        eprintln!("lab: {evidence}\nlab: its emulator does not hold; once more, with one thread for all of its CPUs");
+        ended = machine.run(Threads::OneForAll, limit);
     }
     let _not_needed = fs::remove_file(&initramfs);
     let code = ended.and_then(|ended| match ended {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// The lab shows every second that it is alive. Emulation on a busy host is slow, but never by this much.
+/// The lab tells its time every second. Emulation on a busy host is slow, but never by this much.
 const STALLED_AFTER: Duration = Duration::from_secs(120);
 /// Between two looks at the machine.
 const LOOK: Duration = Duration::from_millis(50);
@@ -25,8 +25,17 @@ pub(super) enum Ended {
     Itself,
     /// It was alive when its time was over, and was stopped.
     AtLimit(String),
-    /// Nothing ran in it any more, and it was stopped.
+    /// Its clock stood still, so that nothing ran in it any more, and it was stopped.
     Stalled(String),
+}
+
+/// Threads of the emulated CPUs.
+#[derive(Clone, Copy)]
+pub(super) enum Threads {
+    /// Each CPU has its own.
+    OneEach,
+    /// They take turns on one: slower, and nothing depends on what happens at the same time.
+    OneForAll,
 }
 
 /// One machine, with its files in the folder of the lab.
@@ -55,16 +64,17 @@ impl Machine {
         self.folder.join("results")
     }
 
-    /// A file that grows as long as programs run in the machine.
+    /// Where it tells its time, a number of seconds in a line, as long as programs run in it.
     fn alive(&self) -> PathBuf {
         self.folder.join("alive")
     }
 
     /// Starts the machine, shows what the suite in it prints, and waits for its end, or ends it.
-    pub(super) fn run(&self, limit: Duration) -> Result<Ended> {
+    pub(super) fn run(&self, threads: Threads, limit: Duration) -> Result<Ended> {
+        let _left_by_another_run = fs::remove_file(self.alive());
         // A socket's path has to be short, and the project may lie deep.
         let monitor = std::env::temp_dir().join(format!("touchstone-lab-{}", std::process::id()));
-        let mut machine = self.start(&monitor)?;
+        let mut machine = self.start(threads, &monitor)?;
         let said = machine.stdout.take().context("QEMU has no standard output")?;
         let shown = thread::spawn(move || io::copy(&mut { said }, &mut io::stdout()));
         let ended = self.wait(&mut machine, &monitor, limit);
@@ -80,6 +90,7 @@ impl Machine {
 
     fn wait(&self, machine: &mut Child, monitor: &Path, limit: Duration) -> Result<Ended> {
         let begin = Instant::now();
+        // The last time that it told, and when.
         let mut alive = (0, begin);
         loop {
             if let Some(status) = machine.try_wait().context("wait for QEMU")? {
@@ -88,23 +99,23 @@ impl Machine {
                 }
                 return Ok(Ended::Itself);
             }
-            let beats = fs::metadata(self.alive()).map_or(0, |facts| facts.len());
-            if beats != alive.0 {
-                alive = (beats, Instant::now());
+            // A CPU that stands still may take the clock with it, while another still runs programs.
+            let seconds = last_number(&self.alive());
+            if alive.0 < seconds {
+                alive = (seconds, Instant::now());
             }
-            let silent = alive.1.elapsed();
+            let (told, silent) = (alive.0, alive.1.elapsed());
             let is_stalled = STALLED_AFTER < silent;
             if is_stalled || limit < begin.elapsed() {
-                let (state, beats) = (self.state(machine.id(), monitor), alive.0);
+                let state = self.state(machine.id(), monitor);
                 machine.kill().and_then(|()| machine.wait()).context("end QEMU")?;
-                let seconds = |time: Duration| time.as_secs();
                 return Ok(if is_stalled {
-                    let silent = seconds(silent);
+                    let silent = silent.as_secs();
                     Ended::Stalled(format!(
-                        "no program ran in it for {silent} s, after {beats} s in which one did; {state}"
+                        "its clock stood still for {silent} s, {told} s after its start; {state}"
                     ))
                 } else {
-                    let limit = seconds(limit);
+                    let limit = limit.as_secs();
                     Ended::AtLimit(format!(
                         "programs still ran in it after {limit} s (--limit-s), when it was stopped; {state}"
                     ))
@@ -128,20 +139,13 @@ impl Machine {
     }
 
     /// Starts QEMU. What the suite prints comes out of its standard output.
-    fn start(&self, monitor: &Path) -> Result<Child> {
+    fn start(&self, threads: Threads, monitor: &Path) -> Result<Child> {
         let mut command = Command::new("qemu-system-x86_64");
-        command.args([
-            "-M",
-            "q35",
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "3072",
-        ]);
+        command.args(["-M", "q35", "-cpu", "max", "-smp", "2", "-m", "3072", "-accel"]);
+        command.arg(match threads {
+            Threads::OneEach => "tcg,thread=multi",
+            Threads::OneForAll => "tcg,thread=single",
+        });
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command
             .arg("-kernel")
@@ -199,6 +203,17 @@ fn ask(monitor: &Path, commands: &[&str]) -> Result<String> {
         answers += &String::from_utf8_lossy(&answer);
     }
     Ok(answers)
+}
+
+/// The number in the last whole line of a file; 0 without one.
+fn last_number(file: &Path) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole
+        .lines()
+        .next_back()
+        .and_then(|line| line.parse().ok())
+        .unwrap_or(0)
 }
 
 /// State, processor time and place of each thread of a process.
