@@ -129,13 +129,21 @@ impl Machine {
     fn state(&self, pid: u32, monitor: &Path) -> String {
         let registers = ask(monitor, &["info cpus", "info registers -a"])
             .unwrap_or_else(|error| format!("the emulator's monitor does not answer: {error:#}\n"));
-        let mut text = format!("threads of the emulator, by /proc:\n{}\n{registers}", threads(pid));
+        let threads = threads(pid);
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let mut text = format!("threads of the emulator, by /proc:\n{threads}\n{registers}\nlog of its kernel:\n{log}");
         text.retain(|letter| letter != '\r');
         let file = self.folder.join("stalled.txt");
-        match fs::write(&file, text) {
-            Ok(()) => format!("where it stood: {}", file.display()),
+        let written = match fs::write(&file, &text) {
+            Ok(()) => format!("all of where it stood: {}", file.display()),
             Err(error) => format!("where it stood could not be written: {}: {error}", file.display()),
-        }
+        };
+        // Who sees no more than what is printed can still tell a CPU that waits from one that runs.
+        let places = registers
+            .lines()
+            .filter(|line| line.starts_with("RIP="))
+            .collect::<Vec<_>>();
+        format!("{written}\n{threads}{}", places.join("\n"))
     }
 
     /// Starts QEMU. What the suite prints comes out of its standard output.
@@ -216,13 +224,23 @@ fn last_number(file: &Path) -> u64 {
         .unwrap_or(0)
 }
 
-/// State, processor time and place of each thread of a process.
+/// State, processor time in ticks and place of each thread of a process.
 fn threads(pid: u32) -> String {
     let folder = format!("/proc/{pid}/task");
     let mut lines = String::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let of = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        lines += &format!("{}  {}  {}\n", of("stat").trim(), of("wchan"), of("syscall").trim());
+        let stat = of("stat");
+        // Behind the name, which may hold anything: state, ten numbers, then user and system time.
+        let rest: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let field = |index: usize| rest.get(index).copied().unwrap_or("?");
+        let (state, user, system) = (field(0), field(11), field(12));
+        let thread = entry.file_name();
+        lines += &format!(
+            "thread {}: {state}, {user} user and {system} system ticks, in {}\n",
+            thread.to_string_lossy(),
+            of("wchan")
+        );
     }
     lines
 }
