@@ -11,6 +11,7 @@ use crate::probe::Probe;
 use crate::subject::disk;
 
 mod limits;
+mod requests;
 
 const AREA: Case = Case {
     id: "",
@@ -86,6 +87,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/config/geometry-fits",
+        title: "The geometry does not reach past the capacity.",
+        clause: &clause::BLK_SHAPE,
+        needs: Caps::NONE,
+        body: Body::Bus(requests::geometry_fits),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/config/padding",
         title: "The unused byte behind the cache mode reads 0.",
         clause: &clause::BLK_PADDING,
@@ -98,6 +107,22 @@ pub(crate) const CASES: &[Case] = &[
         title: "A request with as many segments as seg_max says is carried out.",
         clause: &clause::BLK_LIMITS,
         body: Body::Bus(limits::segments),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/config/topology",
+        title: "The first aligned block lies within a physical one, and a physical one on the disk.",
+        clause: &clause::BLK_TOPOLOGY,
+        needs: Caps::NONE,
+        body: Body::Bus(requests::topology),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/config/writeback-kept",
+        title: "A cache mode that is set before DRIVER_OK holds.",
+        clause: &clause::BLK_WRITEBACK_SET,
+        needs: Caps::NONE,
+        body: Body::Bus(requests::writeback_kept),
         ..AREA
     },
     Case {
@@ -128,6 +153,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "A discard of as many segments, and one of as many sectors, as are announced succeeds.",
         clause: &clause::BLK_LIMITS,
         body: Body::Bus(limits::discard),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/discard/past-end",
+        title: "A discard past the end of the disk is an I/O error.",
+        clause: &clause::BLK_STATUS,
+        body: Body::Bus(requests::discard_past_end),
         ..AREA
     },
     Case {
@@ -175,6 +207,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/framing/indirect",
+        title: "A request may lie in an indirect table.",
+        clause: &clause::INDIRECT,
+        body: Body::Bus(requests::indirect),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/framing/scattered",
         title: "Header, data and status may be cut into descriptors anywhere.",
         clause: &clause::FRAMING,
@@ -211,11 +250,45 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-blk/legacy/flush",
+        title: "A legacy driver flushes what it wrote.",
+        clause: &clause::BLK_FLUSH,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(requests::legacy_flush),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/legacy/indirect",
+        title: "A request of a legacy driver may lie in an indirect table.",
+        clause: &clause::INDIRECT,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(requests::legacy_indirect),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/legacy/packet-command",
+        title: "A legacy disk that offers packet commands answers one.",
+        clause: &clause::BLK_PACKET,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(requests::legacy_packet),
+        ..AREA
+    },
+    Case {
         id: "virtio-blk/legacy/read",
         title: "A legacy driver reads sectors.",
         features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
         setup: LEGACY,
         body: Body::Bus(legacy_read),
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/notify/many-bytes",
+        title: "Requests of many MiB in one notification are all carried out.",
+        clause: &clause::USED_RING,
+        body: Body::Bus(requests::many_bytes),
         ..AREA
     },
     Case {
@@ -236,6 +309,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "virtio-blk/read/sectors",
         title: "A read gives the disk's sectors, and its length counts the status byte.",
+        ..AREA
+    },
+    Case {
+        id: "virtio-blk/request/odd-length",
+        title: "A read or write of no whole sectors is an I/O error.",
+        clause: &clause::BLK_STATUS,
+        body: Body::Bus(requests::odd_length),
         ..AREA
     },
     Case {
@@ -460,8 +540,13 @@ fn bounds_far(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn request_unsupported(p: &mut Probe<'_>) -> Result<(), Stop> {
     let mut blk = Blk::start(p, 0)?;
-    let done = blk.request(p, kind::UNKNOWN, 0, Data::FromDevice(DATA, 512))?;
-    p.check_eq("status", done.status, outcome::UNSUPP);
+    for kind in kind::UNKNOWN {
+        for (name, data) in [("data", Data::FromDevice(DATA, 512)), ("no data", Data::Nothing)] {
+            p.point(format!("type {kind}, {name}"));
+            let done = blk.request(p, kind, 0, data)?;
+            p.check_eq("status", done.status, outcome::UNSUPP);
+        }
+    }
     let got = blk.read(p, 1, 1)?;
     check_bytes(p, "sector 1, read afterwards", &got, &original(1, 1));
     Ok(())

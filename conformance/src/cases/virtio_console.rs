@@ -9,6 +9,8 @@ use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
 use crate::subject::peer;
 
+mod held;
+
 const AREA: Case = Case {
     id: "",
     title: "",
@@ -41,6 +43,12 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-console/echo/held",
+        title: "A text that waits for the driver's buffers comes whole and in order once they are there.",
+        body: Body::Bus(held::echo),
+        ..AREA
+    },
+    Case {
         id: "virtio-console/echo/long",
         title: "A text longer than any buffer goes out and comes back whole and in order.",
         body: Body::Bus(echo_long),
@@ -49,6 +57,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "virtio-console/echo/short",
         title: "Bytes go out and come back, of every value.",
+        ..AREA
+    },
+    Case {
+        id: "virtio-console/emergency/allowed",
+        title: "Characters written to emerg_wr before DRIVER_OK, and while nobody reads, do no harm.",
+        clause: &clause::CONSOLE_EMERGENCY_ALLOWED,
+        body: Body::Bus(held::emergency),
         ..AREA
     },
     Case {
@@ -106,6 +121,15 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-console/legacy/indirect",
+        title: "A legacy driver's bytes are sent out of an indirect table.",
+        clause: &clause::INDIRECT,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(held::legacy_indirect),
+        ..AREA
+    },
+    Case {
         id: "virtio-console/receive/late-buffers",
         title: "Bytes that come while there is no buffer wait for one.",
         level: Level::Should,
@@ -131,6 +155,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "The length of a buffer that came back is what was written to it, from its start on.",
         clause: &clause::USED_LENGTH,
         body: Body::Bus(receive_length),
+        ..AREA
+    },
+    Case {
+        id: "virtio-console/reset/held",
+        title: "What waited to be sent at a reset is not used on the next driver's queue.",
+        clause: &clause::RESET_QUIET,
+        body: Body::Bus(held::reset),
         ..AREA
     },
     Case {

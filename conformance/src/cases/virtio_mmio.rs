@@ -87,6 +87,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-mmio/features/beyond-word-1",
+        title: "Zeros in feature words from 2 on accept nothing, and a bit accepted there is one that was not offered.",
+        clause: &clause::FEATURES_SUBSET,
+        body: Body::Bus(features_beyond),
+        ..AREA
+    },
+    Case {
         id: "virtio-mmio/features/legacy-words",
         title: "A legacy entropy device offers indirect descriptors and event indices, and no word 1.",
         clause: &clause::FEATURE_SELECT,
@@ -513,6 +520,24 @@ fn features_unoffered(p: &mut Probe<'_>) -> Result<(), Stop> {
         let got = transport.status(p)?;
         p.check_eq("FEATURES_OK", got & status::FEATURES_OK, 0u32);
         p.check_eq("ACKNOWLEDGE and DRIVER", got & 3, 3u32);
+    }
+    Ok(())
+}
+
+/// Bits from 64 on exist, and none of them is offered.
+fn features_beyond(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let transport = Transport::first_device(p);
+    let steps = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK;
+    for (word, bits) in [(2, 0), (3, 0), (2, 1), (3, 1 << 31), (2, u32::MAX)] {
+        p.point(format!("{bits:#x} in word {word}"));
+        transport.acknowledge(p)?;
+        transport.accept(p, 0, 0)?;
+        transport.accept(p, 1, VERSION_1_WORD_1)?;
+        transport.accept(p, word, bits)?;
+        transport.write(p, reg::STATUS, steps)?;
+        let got = transport.status(p)?;
+        let want = if bits == 0 { status::FEATURES_OK } else { 0 };
+        p.check_eq("FEATURES_OK", got & status::FEATURES_OK, want);
     }
     Ok(())
 }

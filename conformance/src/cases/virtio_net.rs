@@ -11,6 +11,8 @@ use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
 use crate::subject::peer;
 
+mod many;
+
 const AREA: Case = Case {
     id: "",
     title: "",
@@ -101,6 +103,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-net/hostile/huge-frame-mergeable",
+        title: "A frame longer than any network carries does no harm to buffers that may be merged.",
+        clause: &clause::SURVIVES,
+        body: Body::Bus(many::huge),
+        ..AREA
+    },
+    Case {
         id: "virtio-net/hostile/receive-not-writable",
         title: "A buffer to receive into that the device cannot write does no harm.",
         clause: &clause::SURVIVES,
@@ -136,6 +145,15 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-net/legacy/any-layout",
+        title: "A legacy driver that accepted ANY_LAYOUT puts header and frame into one buffer.",
+        clause: &clause::FRAMING,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(many::legacy_any_layout),
+        ..AREA
+    },
+    Case {
         id: "virtio-net/legacy/header",
         title: "The header of a legacy device has 10 bytes.",
         clause: &clause::NET_LEGACY_HEADER,
@@ -154,6 +172,21 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtio-net/legacy/indirect",
+        title: "A legacy driver's frame is sent out of an indirect table.",
+        clause: &clause::INDIRECT,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(many::legacy_indirect),
+        ..AREA
+    },
+    Case {
+        id: "virtio-net/receive/burst",
+        title: "Frames that were sent with one notification all arrive, where there is a buffer for each.",
+        body: Body::Bus(many::burst),
+        ..AREA
+    },
+    Case {
         id: "virtio-net/receive/frames",
         title: "Frames of every size up to 1514 bytes arrive unchanged, and their lengths count the header.",
         ..AREA
@@ -163,6 +196,12 @@ pub(crate) const CASES: &[Case] = &[
         title: "The header of a frame says nothing that was not negotiated.",
         clause: &clause::NET_HEADER,
         body: Body::Bus(receive_header),
+        ..AREA
+    },
+    Case {
+        id: "virtio-net/receive/keeps-up",
+        title: "Frames arrive one as the other, however many went before.",
+        body: Body::Bus(many::keeps_up),
         ..AREA
     },
     Case {
@@ -197,6 +236,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "A buffer to receive into may be cut into descriptors anywhere.",
         clause: &clause::FRAMING,
         body: Body::Bus(receive_scattered),
+        ..AREA
+    },
+    Case {
+        id: "virtio-net/receive/unmerged",
+        title: "A frame is not spread over buffers that were not said to be mergeable.",
+        clause: &clause::NET_UNMERGED,
+        body: Body::Bus(many::unmerged),
         ..AREA
     },
     Case {

@@ -7,6 +7,7 @@ use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
 
 mod event_idx;
+mod rules;
 
 const AREA: Case = Case {
     id: "",
@@ -229,6 +230,24 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtqueue/legacy/avail-event",
+        title: "A legacy driver that notifies only when avail_event asks for it has all its requests served.",
+        clause: &clause::AVAIL_EVENT,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(event_idx::legacy_avail_event),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/legacy/bad-registers",
+        title: "Sizes and alignments that no queue can have do no harm.",
+        clause: &clause::SURVIVES,
+        features: &[Feature::VirtioMmio, Feature::VirtioLegacy],
+        setup: LEGACY,
+        body: Body::Bus(rules::legacy_registers),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/legacy/feature-words",
         title: "A legacy driver's second word of features leaves the first as it was.",
         clause: &clause::LEGACY_FEATURES,
@@ -297,6 +316,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "virtqueue/needs-reset/interrupt-status",
+        title: "InterruptStatus of a device that asks for a reset tells of no used buffer.",
+        clause: &clause::INTERRUPT_EVENTS,
+        body: Body::Bus(rules::needs_reset_events),
+        ..AREA
+    },
+    Case {
         id: "virtqueue/needs-reset/line",
         title: "A device that asks for a reset raises its line.",
         clause: &clause::NEEDS_RESET_NOTIFIED,
@@ -309,6 +335,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "A device that asks for a reset says so with a configuration change, whatever broke its ring.",
         clause: &clause::NEEDS_RESET_NOTIFIED,
         body: Body::Bus(needs_reset_notified),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/needs-reset/notified-plainly",
+        title: "A device whose driver accepted VERSION_1 alone says by a configuration change, too, that it asks for a reset.",
+        clause: &clause::NEEDS_RESET_NOTIFIED,
+        body: Body::Bus(rules::needs_reset_plain),
         ..AREA
     },
     Case {
@@ -332,6 +365,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "Notifications when there is nothing new do no harm.",
         clause: &clause::NOTIFY_SPURIOUS,
         body: Body::Bus(event_idx::spurious),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/ready/taken-back",
+        title: "A queue whose QueueReady was taken back is not accessed.",
+        clause: &clause::QUEUE_NOT_READY,
+        body: Body::Bus(rules::ready_taken_back),
         ..AREA
     },
     Case {
@@ -388,6 +428,20 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         id: "virtqueue/rng/fills",
         title: "The entropy device fills a buffer and returns its length.",
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/rng/random",
+        title: "The entropy device's bytes look random: no word twice, and each bit as often 0 as 1.",
+        clause: &clause::RNG,
+        body: Body::Bus(rules::random),
+        ..AREA
+    },
+    Case {
+        id: "virtqueue/used/flags",
+        title: "The flags of a used ring are 0 or 1, whatever stood there.",
+        clause: &clause::USED_FLAGS,
+        body: Body::Bus(rules::used_flags),
         ..AREA
     },
     Case {
@@ -1031,7 +1085,11 @@ enum Reaction {
 
 /// Breaks the rules on a fresh device, and looks a bounded number of times for what comes of it.
 fn react(p: &mut Probe<'_>, breach: Breach) -> Result<(Transport, Reaction), Stop> {
-    let (transport, queue) = start(p, driver::INDIRECT_DESC)?;
+    react_with(p, driver::INDIRECT_DESC, breach)
+}
+
+fn react_with(p: &mut Probe<'_>, features: u32, breach: Breach) -> Result<(Transport, Reaction), Stop> {
+    let (transport, queue) = start(p, features)?;
     breach(p, &queue)?;
     notify(p, transport)?;
     for _ in 0..LOOKS_MAX {

@@ -63,6 +63,12 @@ clauses! { "virtio", DOCUMENT;
         "The avail ring lies right behind the descriptors, and the used ring at the next multiple of QueueAlign.";
     QUEUE_ADDRESS = "queue-address", "4.2.2, QueueDescLow, QueueDriverLow, QueueDeviceLow and High",
         "The two halves of each address of a queue are registers of their own.";
+    QUEUE_NOT_READY = "queue-not-ready", "4.2.2.1 Device Requirements: MMIO Device Register Layout",
+        "The device does not access a queue whose QueueReady is 0.";
+    INTERRUPT_EVENTS = "interrupt-events", "4.2.2.1 Device Requirements: MMIO Device Register Layout",
+        "Bits of InterruptStatus that stand for no event that took place are 0.";
+    USED_FLAGS = "used-flags", "2.7.10.2 Device Requirements: Available Buffer Notification Suppression",
+        "The device sets flags of the used ring to 0, or, without VIRTIO_F_EVENT_IDX, to 0 or 1.";
     LEGACY_ONLY = "legacy-only", "4.2.4 and 4.2.2",
         "A legacy transport has no QueueReady, and a modern one no QueuePFN.";
     BEFORE_DRIVER_OK = "before-driver-ok", "2.1.2",
@@ -118,6 +124,11 @@ clauses! { "virtio", DOCUMENT;
         "seg_max, and the max_ fields of discard and write zeroes, say how large a request may be.";
     BLK_SHAPE = "blk-shape", "5.2.3 Feature bits and 5.2.5 Device Initialization",
         "With VIRTIO_BLK_F_GEOMETRY and BLK_SIZE the fields hold the disk's geometry and the block size to use.";
+    BLK_TOPOLOGY = "blk-topology", "5.2.3 Feature bits and 5.2.4 Device configuration layout",
+        "With VIRTIO_BLK_F_TOPOLOGY physical_block_exp says how many blocks a physical one has, as a power of two, and \
+         alignment_offset which block is the first aligned one.";
+    BLK_PACKET = "blk-packet", "5.2.3.1 Legacy Interface: Feature bits and 5.2.6.3 Legacy Interface: Device Operation",
+        "With VIRTIO_BLK_F_SCSI a legacy device takes packet commands, and tells by the status how one went.";
     BLK_PADDING = "blk-padding", "5.2.5.2 Device Requirements: Device Initialization",
         "The device initialises the padding bytes unused0 and unused1 to 0.";
     BLK_REQUEST = "blk-request", "5.2.6 Device Operation",
@@ -154,6 +165,8 @@ clauses! { "virtio", DOCUMENT;
         "Where no offload was negotiated, flags are 0 and gso_type is VIRTIO_NET_HDR_GSO_NONE.";
     NET_NUM_BUFFERS = "net-num-buffers", "5.1.6.4.1 Device Requirements: Processing of Incoming Packets",
         "If VIRTIO_NET_F_MRG_RXBUF was not negotiated, the device sets num_buffers to 1.";
+    NET_UNMERGED = "net-unmerged", "5.1.6.4 Processing of Incoming Packets",
+        "If VIRTIO_NET_F_MRG_RXBUF was not negotiated, a frame takes a single buffer.";
     NET_MERGED = "net-merged", "5.1.6.4.1 Device Requirements: Processing of Incoming Packets",
         "With VIRTIO_NET_F_MRG_RXBUF num_buffers counts the buffers of a frame, all but the last of which are full.";
     NET_LEGACY_HEADER = "net-legacy-header", "5.1.6.1 Legacy Interface: Device Operation",
@@ -162,6 +175,8 @@ clauses! { "virtio", DOCUMENT;
         "What the driver puts into the transmit queue is sent, and what comes is put into the receive queue's buffers.";
     CONSOLE_CONFIG = "console-config", "5.3.4 Device configuration layout",
         "Of the configuration space only emerg_wr is for writing; cols, rows and max_nr_ports tell, and send nothing.";
+    CONSOLE_EMERGENCY_ALLOWED = "console-emergency-allowed", "5.3.5.1 Device Requirements: Device Initialization",
+        "With VIRTIO_CONSOLE_F_EMERG_WRITE the device allows writes to emerg_wr, even when it is not configured.";
     CONSOLE_EMERGENCY = "console-emergency", "5.3.5.1 Device Requirements: Device Initialization",
         "With VIRTIO_CONSOLE_F_EMERG_WRITE the low byte written to emerg_wr is sent, even by an unconfigured device.";
 }

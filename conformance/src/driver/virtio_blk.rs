@@ -19,7 +19,9 @@ pub mod feature {
     pub const GEOMETRY: u32 = 1 << 4;
     pub const RO: u32 = 1 << 5;
     pub const BLK_SIZE: u32 = 1 << 6;
+    pub const SCSI: u32 = 1 << 7;
     pub const FLUSH: u32 = 1 << 9;
+    pub const TOPOLOGY: u32 = 1 << 10;
     pub const CONFIG_WCE: u32 = 1 << 11;
     pub const DISCARD: u32 = 1 << 13;
     pub const WRITE_ZEROES: u32 = 1 << 14;
@@ -32,6 +34,8 @@ pub mod config {
     pub const SEG_MAX: u64 = 12;
     pub const GEOMETRY: u64 = 16;
     pub const BLK_SIZE: u64 = 20;
+    pub const PHYSICAL_BLOCK_EXP: u64 = 24;
+    pub const ALIGNMENT_OFFSET: u64 = 25;
     pub const WRITEBACK: u64 = 32;
     pub const UNUSED0: u64 = 33;
     pub const MAX_DISCARD_SECTORS: u64 = 36;
@@ -45,12 +49,14 @@ pub mod kind {
     #![expect(missing_docs, reason = "the names are the specification's")]
     pub const IN: u32 = 0;
     pub const OUT: u32 = 1;
+    /// Legacy disks with SCSI only.
+    pub const PACKET: u32 = 2;
     pub const FLUSH: u32 = 4;
     pub const GET_ID: u32 = 8;
     pub const DISCARD: u32 = 11;
     pub const WRITE_ZEROES: u32 = 13;
-    /// None of this version of the standard.
-    pub const UNKNOWN: u32 = 99;
+    /// None of this version of the standard, or of features that nobody accepted.
+    pub const UNKNOWN: [u32; 5] = [6, 7, 10, 12, 99];
 }
 
 /// Values of the status byte.

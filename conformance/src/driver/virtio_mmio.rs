@@ -57,6 +57,8 @@ pub mod status {
 pub const VERSION_1_WORD_1: u32 = 1;
 /// VIRTIO_F_NOTIFY_ON_EMPTY of legacy devices, as a bit of feature word 0.
 pub const NOTIFY_ON_EMPTY: u32 = 1 << 24;
+/// VIRTIO_F_ANY_LAYOUT of legacy devices, as a bit of feature word 0.
+pub const ANY_LAYOUT: u32 = 1 << 27;
 /// VIRTIO_F_INDIRECT_DESC, as a bit of feature word 0.
 pub const INDIRECT_DESC: u32 = 1 << 28;
 /// VIRTIO_F_EVENT_IDX, as a bit of feature word 0.

@@ -77,9 +77,18 @@ impl Pair {
 
     /// Makes a buffer of `length` bytes, filled with [`FILL`], available to receive into, and notifies.
     pub fn give(&mut self, p: &mut Probe<'_>, length: u32) -> Result<(), Stop> {
+        self.give_silently(p, length)?;
+        self.transport.write(p, reg::QUEUE_NOTIFY, RECEIVEQ)
+    }
+
+    /// The same without the notification.
+    pub fn give_silently(&mut self, p: &mut Probe<'_>, length: u32) -> Result<(), Stop> {
         let slot = self.given % SLOTS;
         p.write_memory(received_at(slot), &vec![FILL; SLOT_BYTES.min(length as usize)])?;
-        self.give_chain(p, &[Descriptor::writable(received_at(slot), length)])
+        let buffer = Descriptor::writable(received_at(slot), length);
+        offer(p, &self.receive, self.given, &[buffer])?;
+        self.given = self.given.wrapping_add(1);
+        Ok(())
     }
 
     /// Makes a chain available to receive into, be it what it may, and notifies; `flags` of its descriptors lack NEXT.
@@ -92,6 +101,14 @@ impl Pair {
     /// Sends bytes out of one buffer, and notifies.
     pub fn send(&mut self, p: &mut Probe<'_>, bytes: &[u8]) -> Result<(), Stop> {
         self.send_parts(p, bytes, &[bytes.len()])
+    }
+
+    /// The same without the notification.
+    pub fn send_silently(&mut self, p: &mut Probe<'_>, bytes: &[u8]) -> Result<(), Stop> {
+        let chain = self.place(p, bytes, &[bytes.len()])?;
+        offer(p, &self.transmit, self.sent, &chain)?;
+        self.sent = self.sent.wrapping_add(1);
+        Ok(())
     }
 
     /// Sends bytes cut into buffers of so many bytes each, and notifies.
@@ -267,6 +284,6 @@ const RECEIVED: u64 = 0x42_0000;
 const SENT: u64 = 0x44_0000;
 
 /// Looks at the used ring before something counts as lost: a peer may be a process of its own.
-const LOOKS_MAX: usize = 5000;
+pub const LOOKS_MAX: usize = 5000;
 /// Looks at a device that is to do nothing.
 const IDLE_LOOKS: usize = 100;

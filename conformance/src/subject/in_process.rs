@@ -1,5 +1,6 @@
 //! Depth bus: the reference machine, linked. The only file of the suite that names `vmm`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vmm::board::config::{
@@ -44,6 +45,7 @@ impl Adapter for InProcessAdapter {
             machine,
             facts,
             sent: Vec::new(),
+            coming_back: VecDeque::new(),
         }))
     }
 }
@@ -53,20 +55,50 @@ struct InProcess {
     facts: Facts,
     /// What the serial port sent and nobody asked for yet.
     sent: Vec<u8>,
+    /// What networks and consoles sent to the host, which sends it back: transport and data, oldest first.
+    coming_back: VecDeque<(u8, Vec<u8>)>,
 }
 
 impl InProcess {
-    /// Takes what the devices told the world, so that the machine's own log stays short.
+    /// Takes what the devices told the world, so that the machine's own log stays short, and does the host's part.
     fn collect(&mut self) {
-        for event in self.machine.take_events() {
-            match event {
-                Event::SerialOut(byte) => self.sent.push(byte),
-                Event::Reset => self.machine.reset(),
-                _ => {}
+        loop {
+            let mut has_output = false;
+            for event in self.machine.take_events() {
+                match event {
+                    Event::SerialOut(byte) => self.sent.push(byte),
+                    Event::Reset => self.machine.reset(),
+                    Event::VirtioOut => has_output = true,
+                    _ => {}
+                }
+            }
+            if has_output {
+                self.coming_back.extend(self.machine.take_output());
+            }
+            if !self.send_back() {
+                break;
             }
         }
         let excess = self.sent.len().saturating_sub(SENT_BYTES_MAX);
         self.sent.drain(..excess);
+        let excess = self.coming_back.len().saturating_sub(COMING_BACK_MAX);
+        self.coming_back.drain(..excess);
+    }
+
+    /// Hands back what the oldest sender has room for; says whether it took anything.
+    fn send_back(&mut self) -> bool {
+        let Some((transport, data)) = self.coming_back.front_mut() else {
+            return false;
+        };
+        if self.machine.room(*transport) == 0 {
+            return false;
+        }
+        let taken = self.machine.receive(*transport, data);
+        data.drain(..taken);
+        if data.is_empty() {
+            self.coming_back.pop_front();
+        }
+        taken != 0
     }
 }
 
@@ -187,6 +219,9 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
             _ => return Err(lacks(format!("option '{name}'"))),
         }
     }
+    // The reference has both, and both are held to the same: devices that send back what they get themselves, and a
+    // host that does.
+    let loops_back = layout.profile == LOOPS_BACK;
     for &device in setup.devices {
         let kind = match device {
             "virtio-rng" => DeviceKind::Rng,
@@ -202,9 +237,14 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
             disk::DEVICE_READ_ONLY => DeviceKind::Blk(disk_config(true)),
             peer::NETWORK => DeviceKind::Net(NetworkConfig {
                 mac: Some(peer::MAC),
-                to: NetworkTo::Loopback,
+                to: if loops_back {
+                    NetworkTo::Loopback
+                } else {
+                    NetworkTo::Tap(HOST.to_owned())
+                },
             }),
-            peer::CONSOLE => DeviceKind::Console(ConsoleTo::Loopback),
+            peer::CONSOLE if loops_back => DeviceKind::Console(ConsoleTo::Loopback),
+            peer::CONSOLE => DeviceKind::Console(ConsoleTo::Unix(HOST.into())),
             _ => return Err(lacks(format!("device '{device}'"))),
         };
         config.devices.push(DeviceConfig { kind, transport: None });
@@ -239,6 +279,15 @@ fn theirs(width: Width) -> vmm::units::Width {
 /// Ports of the debugging devices, as QEMU's users put them.
 const DEBUG_EXIT_PORT: u16 = 0xf4;
 const DEBUG_CONSOLE_PORT: u16 = 0x402;
+
+/// The profile as which networks and consoles are their own other end.
+const LOOPS_BACK: &str = "microvm-2019";
+
+/// The host's end of networks and consoles, which nothing opens: this adapter is the host.
+const HOST: &str = "touchstone";
+
+/// Most frames of networks and runs of bytes of consoles that wait for their devices; the oldest go first.
+const COMING_BACK_MAX: usize = 1024;
 
 /// Most bytes kept of what the serial port sent; the oldest go first.
 const SENT_BYTES_MAX: usize = 1 << 20;

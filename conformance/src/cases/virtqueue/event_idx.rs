@@ -109,6 +109,22 @@ pub(super) fn not_negotiated(p: &mut Probe<'_>) -> Result<(), Stop> {
 /// A driver that notifies only when the device's `avail_event` asks for it.
 pub(super) fn avail_event(p: &mut Probe<'_>) -> Result<(), Stop> {
     let (transport, queue) = start_with_event(p)?;
+    serve_when_asked(p, transport, &queue)
+}
+
+/// The same by a legacy driver that accepted nothing else.
+pub(super) fn legacy_avail_event(p: &mut Probe<'_>) -> Result<(), Stop> {
+    need(p, driver::EVENT_IDX, "VIRTIO_F_EVENT_IDX")?;
+    let transport = Transport::first_device(p);
+    transport.acknowledge(p)?;
+    transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
+    transport.accept(p, 0, driver::EVENT_IDX)?;
+    let queue = transport.set_legacy_queue(p, 0, RING, SIZE)?;
+    transport.driver_ok(p)?;
+    serve_when_asked(p, transport, &queue)
+}
+
+fn serve_when_asked(p: &mut Probe<'_>, transport: Transport, queue: &Queue) -> Result<(), Stop> {
     for number in 0..2 * SIZE + 1 {
         p.point(format!("request {number}"));
         queue.describe(p, 0, Descriptor::writable(BUFFER, LENGTH))?;
@@ -116,7 +132,7 @@ pub(super) fn avail_event(p: &mut Probe<'_>) -> Result<(), Stop> {
         if queue.avail_event(p)? == number {
             notify(p, transport)?;
         }
-        let used = settle(p, &queue, number + 1)?;
+        let used = settle(p, queue, number + 1)?;
         p.require_eq("used index", used, number + 1)?;
     }
     Ok(())
@@ -252,7 +268,15 @@ pub(super) fn address_halves(p: &mut Probe<'_>) -> Result<(), Stop> {
 /// Sizes and alignments for which the note's formula and the rings' real lengths, with and without an event field,
 /// give the same place.
 pub(super) fn legacy_layout(p: &mut Probe<'_>) -> Result<(), Stop> {
-    for (size, align) in [(4u16, 4096u32), (4, 256), (8, 64), (16, 128), (2, 512)] {
+    for (size, align) in [
+        (4u16, 4096u32),
+        (4, 256),
+        (8, 64),
+        (16, 128),
+        (2, 512),
+        (8, 16),
+        (16, 16),
+    ] {
         p.point(format!("{size} descriptors, alignment {align}"));
         let transport = Transport::first_device(p);
         transport.acknowledge(p)?;
