@@ -310,7 +310,13 @@ fn ram_ends(p: &mut Probe<'_>) -> Result<(), Stop> {
     let got = p.readl(below - 4)?;
     p.check_eq("last double word of RAM", got, 0xa5a5_5a5au32);
     let got = p.readl(below)?;
-    p.check_eq("double word past RAM", got, 0u32);
+    // What an empty place reads as is another case's matter.
+    p.check(
+        "double word past RAM",
+        got != 0x1234_5678,
+        format!("{got:#x}, as written"),
+        "no memory",
+    );
     Ok(())
 }
 
