@@ -157,12 +157,13 @@ pub struct Setup {
     pub ram_bytes: u64,
     /// `max-ram-below-4g` in bytes.
     pub max_ram_below_4g: Option<u64>,
-    /// Machine options beyond that, as `("pic", "off")`.
+    /// Machine options beyond that, as `("pic", "off")`; `("accel", "kvm")` is for what the tables say under KVM.
     pub options: &'static [(&'static str, &'static str)],
     /// Transports are version 2; `false` is version 1.
     pub modern: bool,
-    /// Devices in command-line order: `virtio-rng`, `virtio-blk`, `virtio-blk-ro`, `virtio-net`, `virtio-console`, and
-    /// after those `isa-debug-exit` at port 0xf4 and `isa-debugcon` at port 0x402.
+    /// Devices in command-line order: `virtio-rng`, `virtio-rng-at-2` (on transport 2), `virtio-blk`, `virtio-blk-ro`,
+    /// `virtio-net`, `virtio-console`, and after those `isa-debug-exit` at port 0xf4, `isa-debugcon` at port 0x402,
+    /// `boot-marks` at port 0x3f0, `option-rom` and `fw-cfg-file` (see [`crate::subject::options`]).
     pub devices: &'static [&'static str],
     /// CPUs present.
     pub cpus: u16,

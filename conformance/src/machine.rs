@@ -92,6 +92,19 @@ pub trait Machine {
         Err(Stop::Unsupported(Caps::SERIAL_OUTPUT))
     }
 
+    /// What went to the CPUs and to the debugging devices' host since the last call, oldest first. Needs
+    /// [`Caps::OUTPUTS`].
+    fn outputs(&mut self) -> Result<Vec<Output>, Stop> {
+        Err(Stop::Unsupported(Caps::OUTPUTS))
+    }
+
+    /// Takes the CPU's part in an interrupt of the 8259: its INTA cycle, and the vector that the 8259 answers with;
+    /// `None`, and no cycle, while `wire` asks for none. Needs [`Caps::OUTPUTS`].
+    fn acknowledge(&mut self, wire: Wire) -> Result<Option<u8>, Stop> {
+        let _ = wire;
+        Err(Stop::Unsupported(Caps::OUTPUTS))
+    }
+
     /// System reset. Needs [`Caps::RESET`].
     fn reset(&mut self) -> Result<(), Stop> {
         Err(Stop::Unsupported(Caps::RESET))
@@ -233,6 +246,38 @@ pub struct LineEvent {
     pub level: bool,
 }
 
+/// What a machine sends to CPUs, and what its debugging devices tell the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The IOAPIC sends a message to the local APICs.
+    Message {
+        /// 0xfee00000 with the destination, as a PCI device would write it.
+        address: u64,
+        /// Vector, delivery mode, level and trigger mode, in the same form.
+        data: u32,
+    },
+    /// INT of the master 8259 changed.
+    Int {
+        /// The new level.
+        level: bool,
+    },
+    /// A byte to the debug console.
+    DebugConsole(u8),
+    /// A number to the debug-exit port.
+    DebugExit(u32),
+    /// A byte to the boot-mark port.
+    BootMark(u8),
+}
+
+/// A way on which an interrupt of the 8259 reaches a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// INT of the master, at a local APIC's LINT0 or a CPU without one: asks while it is high.
+    Int,
+    /// The IOAPIC's messages with delivery mode ExtINT: each asks once.
+    ExtInt,
+}
+
 /// What one action gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answered {
@@ -345,8 +390,11 @@ impl Caps {
     /// Exits from the guest are counted and its marks noted.
     pub const EXITS: Caps = Caps(1 << 11);
 
+    /// What goes to CPUs and to the debugging devices' host is shown, and a case can take the CPU's part.
+    pub const OUTPUTS: Caps = Caps(1 << 12);
+
     /// All named capabilities.
-    pub const NAMED: [(&'static str, Caps); 12] = [
+    pub const NAMED: [(&'static str, Caps); 13] = [
         ("clock", Caps::CLOCK),
         ("lines", Caps::LINES),
         ("string-io", Caps::STRING_IO),
@@ -359,6 +407,7 @@ impl Caps {
         ("firmware", Caps::FIRMWARE),
         ("time", Caps::TIME),
         ("exits", Caps::EXITS),
+        ("outputs", Caps::OUTPUTS),
     ];
 
     /// Both sets together.

@@ -2,7 +2,7 @@
 
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Caps, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Caps, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire};
 use crate::program::{Action, Hex};
 use crate::replay;
 
@@ -279,6 +279,23 @@ impl<'a> Probe<'a> {
         let bytes = self.machine.serial_output()?;
         self.line(format!("serial sent {}", Hex(&bytes)));
         Ok(bytes)
+    }
+
+    /// Takes what went to the CPUs and to the debugging devices' host since the last call, oldest first.
+    pub fn outputs(&mut self) -> Result<Vec<Output>, Stop> {
+        let outputs = self.machine.outputs()?;
+        for output in &outputs {
+            self.line(format!("sent {output:x?}"));
+        }
+        Ok(outputs)
+    }
+
+    /// Acknowledges an interrupt of the 8259 as the CPU does; `None` while `wire` asks for none.
+    pub fn acknowledge(&mut self, wire: Wire) -> Result<Option<u8>, Stop> {
+        let answer = self.machine.acknowledge(wire);
+        self.record.accesses += 1;
+        self.line(format!("INTA for {wire:?} -> {answer:x?}"));
+        answer
     }
 
     /// Resets the system.

@@ -284,7 +284,7 @@ impl Adapter for TapedAdapter {
     }
 
     fn caps(&self) -> Caps {
-        self.inner.caps()
+        recordable(self.inner.caps())
     }
 
     fn boot(&self, setup: &Setup, layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
@@ -358,7 +358,7 @@ impl Taped {
 
 impl Machine for Taped {
     fn caps(&self) -> Caps {
-        self.machine.caps()
+        recordable(self.machine.caps())
     }
 
     fn facts(&self) -> &Facts {
@@ -477,6 +477,11 @@ fn taped(way: Way, tape: &Arc<Mutex<Tape>>) -> Way {
         .adapter
         .map(|inner| Box::new(TapedAdapter { inner, tape }) as Box<dyn Adapter>);
     Way { adapter, ..way }
+}
+
+/// A recording has no word for what [`Caps::OUTPUTS`] is about.
+fn recordable(caps: Caps) -> Caps {
+    Caps::OUTPUTS.missing(caps)
 }
 
 /// A case that panicked while it held the tape leaves it as it is; it is not kept anyway.

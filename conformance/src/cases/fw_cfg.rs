@@ -5,6 +5,7 @@ use crate::clause::{devicetree, fw_cfg as clause, microvm};
 use crate::driver::fw_cfg::{self, DATA, SELECTOR, key};
 use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
+use crate::subject::options::FW_CFG_FILE;
 
 mod device_tree;
 
@@ -24,6 +25,11 @@ const WITH_KERNEL: Setup = Setup {
     ..Setup::DEFAULT
 };
 
+const WITH_DEVICES: Setup = Setup {
+    devices: &["virtio-rng"; 5],
+    ..Setup::DEFAULT
+};
+
 const WITH_DEVICE: Setup = Setup {
     devices: &["virtio-rng"],
     ..Setup::DEFAULT
@@ -37,6 +43,18 @@ pub(crate) const CASES: &[Case] = &[
         setup: Setup {
             cpus: 5,
             cpus_max: 8,
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(cpus),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/cpus/most",
+        title: "One CPU of at most 288, which is as many as there can be, is offered as 1 and 288.",
+        clause: &microvm::CPUS,
+        features: &[Feature::FwCfg, Feature::ManyCpus],
+        setup: Setup {
+            cpus_max: 288,
             ..Setup::DEFAULT
         },
         body: Body::Bus(cpus),
@@ -116,6 +134,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "fw-cfg/device-tree/no-transports",
+        title: "Without a device the device tree lists no transport.",
+        clause: &devicetree::REG,
+        features: &[Feature::FwCfg, Feature::Fdt, Feature::VirtioMmio],
+        body: Body::Bus(device_tree::transports),
+        ..AREA
+    },
+    Case {
         id: "fw-cfg/device-tree/reservations",
         title: "The device tree's list of reserved memory has an end.",
         clause: &devicetree::RESERVATIONS,
@@ -129,6 +155,15 @@ pub(crate) const CASES: &[Case] = &[
         clause: &devicetree::STRUCTURE,
         features: &[Feature::FwCfg, Feature::Fdt],
         body: Body::Bus(device_tree::structure),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/device-tree/transports",
+        title: "The device tree lists each transport that has a device, and no other.",
+        clause: &devicetree::REG,
+        features: &[Feature::FwCfg, Feature::Fdt, Feature::VirtioMmio],
+        setup: WITH_DEVICES,
+        body: Body::Bus(device_tree::transports),
         ..AREA
     },
     Case {
@@ -162,6 +197,18 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "fw-cfg/e820-key/kvm-pages",
+        title: "Under KVM the e820 table and its legacy item reserve the pages that KVM needs.",
+        clause: &microvm::E820_KVM,
+        features: &[Feature::FwCfg, Feature::E820Key],
+        setup: Setup {
+            options: &[("rtc", "on"), ("accel", "kvm")],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(e820_kvm_pages),
+        ..AREA
+    },
+    Case {
         id: "fw-cfg/e820-key/no-reservation",
         title: "The legacy e820 item counts its reservations, and none of them is RAM.",
         clause: &microvm::FW_CFG_KEYS,
@@ -189,6 +236,17 @@ pub(crate) const CASES: &[Case] = &[
         title: "The files that every machine has are listed.",
         clause: &microvm::FW_CFG_FILES,
         body: Body::Bus(file_fixed_names),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg/file/longest-name",
+        title: "A file that the user gave is offered under a name of 55 characters, which is as long as one can be.",
+        clause: &clause::DIRECTORY,
+        setup: Setup {
+            devices: &["fw-cfg-file"],
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(file_longest_name),
         ..AREA
     },
     Case {
@@ -700,5 +758,29 @@ fn string_widths(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn uuid_zero(p: &mut Probe<'_>) -> Result<(), Stop> {
     let got = fw_cfg::item(p, key::UUID, 16)?;
     p.check_bytes("UUID", &got, &[0; 16]);
+    Ok(())
+}
+
+fn file_longest_name(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (name, text) = FW_CFG_FILE;
+    let file = fw_cfg::file(p, name)?;
+    p.check_eq("size", file.size, text.len() as u64);
+    let got = fw_cfg::contents(p, name, text.len())?;
+    p.check_bytes("contents", &got, text.as_bytes());
+    Ok(())
+}
+
+/// Four pages below 0xff000000: KVM's identity map and the task state segment of real mode.
+fn e820_kvm_pages(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let mut entry = 0xfeff_c000_u64.to_le_bytes().to_vec();
+    entry.extend(0x4000_u64.to_le_bytes());
+    entry.extend(2_u32.to_le_bytes());
+    let table = fw_cfg::contents(p, "etc/e820", 20)?;
+    p.check_bytes("first entry of etc/e820", &table, &entry);
+    let mut want = 1_u32.to_le_bytes().to_vec();
+    want.extend(&entry);
+    want.resize(4 + 16 * 20, 0);
+    let item = fw_cfg::item(p, key::E820_TABLE, want.len())?;
+    p.check_bytes("legacy item: a count and sixteen slots", &item, &want);
     Ok(())
 }

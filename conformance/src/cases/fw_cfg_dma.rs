@@ -91,6 +91,13 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "fw-cfg-dma/fault/end-of-memory",
+        title: "A buffer that ends at or behind the last address there can be is a fault.",
+        clause: &clause::DMA_FAULT,
+        body: Body::Bus(fault_end_of_memory),
+        ..AREA
+    },
+    Case {
         id: "fw-cfg-dma/fault/into-device",
         title: "A buffer on a device's registers does not operate the device.",
         clause: &clause::DMA_REENTRY,
@@ -151,6 +158,13 @@ pub(crate) const CASES: &[Case] = &[
         id: "fw-cfg-dma/read/length-zero",
         title: "A READ of no bytes succeeds and writes none.",
         body: Body::Bus(read_length_zero),
+        ..AREA
+    },
+    Case {
+        id: "fw-cfg-dma/read/long-past-end",
+        title: "Past the end of an item zeros come, however many are asked for.",
+        clause: &clause::DMA_READ,
+        body: Body::Bus(read_long_past_end),
         ..AREA
     },
     Case {
@@ -548,3 +562,41 @@ fn write_read_only(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     Ok(())
 }
+
+fn fault_end_of_memory(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for below in 0..8 {
+        let address = u64::MAX - below;
+        for length in 1..=8 {
+            p.point(format!("{length} bytes at {address:#x}"));
+            let word = fw_cfg::dma(p, DESCRIPTOR, select(key::SIGNATURE) | control::READ, length, address)?;
+            p.check_eq("control word", word & control::ERROR, control::ERROR);
+        }
+    }
+    still_works(p)
+}
+
+/// A page of the buffer here and there is filled, the last one up to behind its end.
+fn read_long_past_end(p: &mut Probe<'_>) -> Result<(), Stop> {
+    const LENGTH: u64 = 0x3_1000;
+    let pages = [0, 0xf000, 0x1_0000, 0x2_0000, 0x3_0000];
+    for offset in pages {
+        p.write_memory(LONG_BUFFER + offset, &[FILL; 0x1000])?;
+    }
+    p.write_memory(LONG_BUFFER + LENGTH, &[FILL; 16])?;
+    let request = select(key::SIGNATURE) | control::READ;
+    let word = fw_cfg::dma(p, DESCRIPTOR, request, LENGTH as u32, LONG_BUFFER)?;
+    p.check_eq("control word", word, OK);
+    let mut want = b"QEMU".to_vec();
+    for offset in pages {
+        p.point(format!("offset {offset:#x}"));
+        want.resize(0x1000, 0);
+        let got = p.read_memory(LONG_BUFFER + offset, 0x1000)?;
+        p.check_bytes("page of the buffer", &got, &want);
+        want.clear();
+    }
+    let behind = p.read_memory(LONG_BUFFER + LENGTH, 16)?;
+    p.check_bytes("memory behind the buffer", &behind, &[FILL; 16]);
+    Ok(())
+}
+
+const LONG_BUFFER: u64 = 0x80_0000;

@@ -10,6 +10,8 @@ use crate::driver::{pic, pit, serial};
 use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
 
+mod message;
+
 const AREA: Case = Case {
     id: "",
     title: "",
@@ -157,6 +159,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(eoi_asserted),
         ..AREA
     },
+    message::STORM_PAUSES,
     Case {
         id: "ioapic/id/bits",
         title: "Only bits 27:24 of the identification register can be written.",
@@ -193,6 +196,10 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(window_keeps),
         ..AREA
     },
+    message::EDGE_ONCE,
+    message::EXTINT_VECTOR,
+    message::FIELDS,
+    message::LEVEL_AGAIN,
     Case {
         id: "ioapic/redirection/bits",
         title: "A redirection entry holds its defined bits.",
@@ -461,7 +468,7 @@ fn index_reserved(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn window_keeps(p: &mut Probe<'_>) -> Result<(), Stop> {
-    for index in [IOAPICVER, IOREDTBL, 0x3f, 0xff] {
+    for index in (IOAPICVER..IOREDTBL + 2 * ENTRIES + 4).chain([0xff]) {
         p.point(format!("index {index:#x}"));
         p.writel(IOREGSEL, u32::from(index))?;
         let value = p.readl(IOWIN)?;

@@ -1,11 +1,12 @@
 //! What each machine option changes that a guest can see. README.md lists them all with the cases that show them.
 
 use crate::case::{Body, Case, Feature, Level, Setup};
-use crate::clause::microvm;
+use crate::clause::{microvm, touchstone};
 use crate::driver::ioapic::{self, IOAPICVER, LEVEL, MASKED, REMOTE_IRR};
 use crate::driver::{fw_cfg, pic, ram};
-use crate::machine::{Caps, Stop};
+use crate::machine::{Caps, Output, Stop};
 use crate::probe::Probe;
+use crate::subject::options::OPTION_ROM;
 
 const AREA: Case = Case {
     id: "",
@@ -18,6 +19,13 @@ const AREA: Case = Case {
     body: Body::Bus(rtc_off),
 };
 
+const fn with_device(devices: &'static [&'static str]) -> Setup {
+    Setup {
+        devices,
+        ..Setup::DEFAULT
+    }
+}
+
 pub(crate) const CASES: &[Case] = &[
     Case {
         id: "options/all/off",
@@ -29,6 +37,16 @@ pub(crate) const CASES: &[Case] = &[
             ..Setup::DEFAULT
         },
         body: Body::Bus(all_off),
+        ..AREA
+    },
+    Case {
+        id: "options/boot-marks/output",
+        title: "Each byte to the boot-mark port reaches the host once and in order; the port reads as an empty one.",
+        clause: &touchstone::BOOT_MARKS,
+        features: &[],
+        needs: Caps::OUTPUTS,
+        setup: with_device(&["boot-marks"]),
+        body: Body::Bus(boot_marks),
         ..AREA
     },
     Case {
@@ -45,6 +63,16 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "options/debug-console/output",
+        title: "Each byte to the debug console reaches the host once and in order.",
+        clause: &microvm::DEBUG_OUTPUT,
+        features: &[],
+        needs: Caps::OUTPUTS,
+        setup: with_device(&["isa-debugcon"]),
+        body: Body::Bus(debug_console_output),
+        ..AREA
+    },
+    Case {
         id: "options/debug-exit/on",
         title: "The debug-exit device answers at port 0xf4.",
         clause: &microvm::DEBUG_DEVICES,
@@ -55,6 +83,16 @@ pub(crate) const CASES: &[Case] = &[
         },
         needs: Caps::FROZEN,
         body: Body::Bus(debug_exit),
+        ..AREA
+    },
+    Case {
+        id: "options/debug-exit/output",
+        title: "A number to the debug-exit port reaches the host.",
+        clause: &microvm::DEBUG_OUTPUT,
+        features: &[],
+        needs: Caps::OUTPUTS,
+        setup: with_device(&["isa-debug-exit"]),
+        body: Body::Bus(debug_exit_output),
         ..AREA
     },
     Case {
@@ -198,6 +236,31 @@ pub(crate) const CASES: &[Case] = &[
         id: "options/rtc/on",
         title: "With rtc=on the clock is there and its data are valid.",
         body: Body::Bus(rtc_on),
+        ..AREA
+    },
+    Case {
+        id: "options/x-option-roms/given",
+        title: "An option ROM of the user's is offered by its file's name, beside the one that starts the kernel.",
+        clause: &microvm::OPTION_ROMS_GIVEN,
+        features: &[Feature::FwCfg],
+        setup: Setup {
+            devices: &["option-rom"],
+            append: Some("quiet"),
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(option_rom_given),
+        ..AREA
+    },
+    Case {
+        id: "options/x-option-roms/header",
+        title: "The option ROM has the signature, the length and the checksum that a firmware wants.",
+        clause: &microvm::OPTION_ROM_HEADER,
+        features: &[Feature::FwCfg],
+        setup: Setup {
+            append: Some("quiet"),
+            ..Setup::DEFAULT
+        },
+        body: Body::Bus(option_rom_header),
         ..AREA
     },
     Case {
@@ -372,4 +435,65 @@ fn option_roms_off(p: &mut Probe<'_>) -> Result<(), Stop> {
     let names = option_roms(p)?;
     p.check("option ROMs", names.is_empty(), names.join(" "), "none");
     Ok(())
+}
+
+/// Sends bytes to a port and checks what of it reached the host.
+fn check_output(p: &mut Probe<'_>, port: u16, output: fn(u8) -> Output) -> Result<(), Stop> {
+    p.outputs()?;
+    let bytes = [0x00, 0x7b, 0x7b, 0xff, 0x31];
+    for byte in bytes {
+        p.outb(port, byte)?;
+    }
+    let got = p.outputs()?;
+    let want = bytes.map(output);
+    p.check(
+        "what reached the host",
+        got == want,
+        format!("{got:x?}"),
+        format!("{want:x?}"),
+    );
+    Ok(())
+}
+
+fn debug_console_output(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_output(p, 0x402, Output::DebugConsole)
+}
+
+fn debug_exit_output(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_output(p, 0xf4, |byte| Output::DebugExit(u32::from(byte)))
+}
+
+fn boot_marks(p: &mut Probe<'_>) -> Result<(), Stop> {
+    check_output(p, 0x3f0, Output::BootMark)?;
+    let got = p.inb(0x3f0)?;
+    p.check_eq("port 0x3f0", got, 0xffu8);
+    Ok(())
+}
+
+fn option_rom_header(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let name = "genroms/pvh.bin";
+    let file = fw_cfg::file(p, name)?;
+    let rom = fw_cfg::contents(p, name, file.size.min(0x2_0000) as usize)?;
+    p.require_eq("more bytes than a header has", rom.len() > 3, true)?;
+    p.check_bytes("signature", &rom[..2], &[0x55, 0xaa]);
+    p.check_eq(
+        "length in units of 512 bytes",
+        u64::from(rom[2]) * 512,
+        u64::from(file.size),
+    );
+    let sum = rom.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    p.check_eq("sum of all bytes", sum, 0u8);
+    Ok(())
+}
+
+fn option_rom_given(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (name, bytes) = OPTION_ROM;
+    let path = format!("genroms/{name}");
+    let got = option_roms(p)?;
+    let mut want = vec!["genroms/pvh.bin".to_owned(), path.clone()];
+    want.sort();
+    p.check("option ROMs", got == want, got.join(" "), want.join(" "));
+    let rom = fw_cfg::contents(p, &path, bytes.len())?;
+    p.check_bytes("option ROM given", &rom, bytes);
+    option_rom_header(p)
 }

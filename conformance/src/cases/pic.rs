@@ -2,7 +2,8 @@
 //!
 //! What the chips do is seen through their ports: IRR, ISR, IMR and polls, which acknowledge as a CPU does. Three kinds
 //! of inputs can be driven: the timer's (IR0) everywhere, the serial port's (IR4) where it is not the suite's own, and
-//! those of transports (the slave's) where queues are processed. Vectors are seen by CPUs alone.
+//! those of transports (the slave's) where queues are processed. Vectors are for CPUs; `vector` takes a CPU's part
+//! where a subject lets it.
 
 use crate::case::{Body, Case, Feature, Level, Setup};
 use crate::clause::{i8259a as clause, microvm};
@@ -14,6 +15,8 @@ use crate::driver::pic::{
 use crate::driver::virtio_mmio::{Descriptor, Queue, Transport, reg};
 use crate::machine::{Caps, Stop};
 use crate::probe::Probe;
+
+mod vector;
 
 const AREA: Case = Case {
     id: "",
@@ -119,6 +122,14 @@ pub(crate) const CASES: &[Case] = &[
         title: "An initialisation leaves the edge/level registers alone.",
         clause: &microvm::ELCR,
         body: Body::Bus(elcr_icw1_keeps),
+        ..AREA
+    },
+    Case {
+        id: "pic/elcr/reset-clears",
+        title: "A system reset makes every input edge-triggered.",
+        clause: &microvm::ELCR_RESET,
+        needs: Caps::RESET,
+        body: Body::Bus(elcr_reset),
         ..AREA
     },
     Case {
@@ -269,6 +280,15 @@ pub(crate) const CASES: &[Case] = &[
         features: WITH_SERIAL,
         needs: Caps::SERIAL,
         body: Body::Bus(level_follows),
+        ..AREA
+    },
+    Case {
+        id: "pic/level/from-the-write",
+        title: "An input is level-triggered from the write to its edge/level register on, and its edge is forgotten.",
+        clause: &clause::TRIGGER,
+        features: WITH_SERIAL,
+        needs: LINES_HERE,
+        body: Body::Bus(level_from_write),
         ..AREA
     },
     Case {
@@ -499,6 +519,10 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(special_mask_eoi),
         ..AREA
     },
+    vector::CASCADE,
+    vector::DEFAULT_IR7,
+    vector::ICW2,
+    vector::INT,
 ];
 
 fn auto_eoi(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -1294,3 +1318,36 @@ fn raise_transport(p: &mut Probe<'_>, below: u8) -> Result<u8, Stop> {
 
 const RINGS: u64 = 0x40_0000;
 const LOOKS_MAX: usize = 200;
+
+fn elcr_reset(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (port, value) in [(ELCR_1, 0xf8u8), (ELCR_2, 0xde)] {
+        p.outb(port, value)?;
+        let before = p.inb(port)?;
+        p.require_eq("edge/level register before the reset", before, value)?;
+    }
+    p.reset()?;
+    for port in [ELCR_1, ELCR_2] {
+        p.point(format!("port {port:#x}"));
+        let after = p.inb(port)?;
+        p.check_eq("edge/level register", after, 0u8);
+    }
+    Ok(())
+}
+
+/// IR0, which cannot be level-triggered, stays requested throughout.
+fn level_from_write(p: &mut Probe<'_>) -> Result<(), Stop> {
+    pic::start(p)?;
+    pic::raise_timer(p)?;
+    pic::raise_serial(p)?;
+    pic::lower_serial(p)?;
+    for elcr in [1 << IR_SERIAL, 0] {
+        p.outb(ELCR_1, elcr)?;
+        let low = pic::irr(p, MASTER)?;
+        p.check_eq(
+            &format!("IRR with {elcr:#x} written while IR4 is low"),
+            low,
+            1u8 << IR_TIMER,
+        );
+    }
+    Ok(())
+}

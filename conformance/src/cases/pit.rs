@@ -78,6 +78,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "pit/control/modes-6-and-7",
+        title: "Modes 6 and 7 count and drive OUT as modes 2 and 3 do.",
+        clause: &clause::CONTROL_WORD_MODE,
+        needs: TIMED,
+        body: Body::Bus(modes_6_and_7),
+        ..AREA
+    },
+    Case {
         id: "pit/control/read-harmless",
         title: "Reading the control word's port disturbs nothing.",
         clause: &clause::CONTROL_WORD,
@@ -254,6 +262,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "pit/mode-0/wraps",
+        title: "After terminal count the counter goes on through all its values, round after round.",
+        clause: &clause::MODE_0,
+        needs: TIMED,
+        body: Body::Bus(mode_0_wraps),
+        ..AREA
+    },
+    Case {
         id: "pit/mode-1/high-after-count",
         title: "OUT is high once the count has run out, and stays high.",
         clause: &clause::MODE_1_OUT,
@@ -366,6 +382,14 @@ pub(crate) const CASES: &[Case] = &[
         clause: &clause::READ_BACK,
         needs: Caps::FROZEN,
         body: Body::Bus(read_back_many),
+        ..AREA
+    },
+    Case {
+        id: "pit/read-back/status-alone",
+        title: "Latching the status alone leaves the count running.",
+        clause: &clause::READ_BACK,
+        needs: TIMED,
+        body: Body::Bus(status_alone),
         ..AREA
     },
     Case {
@@ -1119,3 +1143,51 @@ const ALL: u8 = 0x0e;
 const TRIES_MAX: usize = 8;
 /// Counts looked at for decimal digits.
 const SAMPLES: usize = 64;
+
+/// Two counters that were programmed at the same instant, one by each name of the mode.
+fn modes_6_and_7(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for mode in [6, 7] {
+        pit::program(p, 0, BOTH, mode, 20)?;
+        pit::program(p, 1, BOTH, mode & 3, 20)?;
+        let start = pit::count(p, 0)?;
+        p.require_eq("count at the start", start, 20u16)?;
+        p.advance(HALF_CLOCK_NS)?;
+        for clock in 0..45 {
+            p.point(format!("mode {mode}, clock {clock}"));
+            let (got, want) = (pit::count(p, 0)?, pit::count(p, 1)?);
+            p.check_eq("count", got, want);
+            let (got, want) = (pit::out(p, 0)?, pit::out(p, 1)?);
+            p.check_eq("OUT", got, want);
+            let now = pit::clocks_ns(clock);
+            p.advance(pit::clocks_ns(clock + 1) - now)?;
+        }
+    }
+    Ok(())
+}
+
+fn mode_0_wraps(p: &mut Probe<'_>) -> Result<(), Stop> {
+    pit::program(p, 1, BOTH, 0, 10)?;
+    p.advance(HALF_CLOCK_NS)?;
+    let mut now = 0;
+    for clocks in [9, 11, 65_545, 65_547, 131_081, 131_083, 1_000_000] {
+        p.point(format!("{clocks} clocks"));
+        p.advance(pit::clocks_ns(clocks) - pit::clocks_ns(now))?;
+        now = clocks;
+        let got = pit::count(p, 1)?;
+        p.check_eq("count", got, 10_u16.wrapping_sub(clocks as u16));
+        let out = pit::out(p, 1)?;
+        p.check_eq("OUT", out, 10 <= clocks);
+    }
+    Ok(())
+}
+
+fn status_alone(p: &mut Probe<'_>) -> Result<(), Stop> {
+    pit::program(p, 1, BOTH, 2, 0x1000)?;
+    p.advance(HALF_CLOCK_NS)?;
+    let status = pit::status(p, 1)?;
+    p.check_eq("access, mode and BCD", status & 0x3f, 0x34u8);
+    p.advance(pit::clocks_ns(100))?;
+    let got = pit::read_word(p, 1)?;
+    p.check_eq("count 100 clocks later", got, 0x1000u16 - 100);
+    Ok(())
+}

@@ -10,6 +10,7 @@ use crate::driver::rtc::{
 use crate::machine::{Caps, LineEvent, Stop};
 use crate::probe::Probe;
 
+mod running;
 mod sweep;
 
 const AREA: Case = Case {
@@ -94,6 +95,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(century),
         ..AREA
     },
+    running::RATE_KEEPS_UPDATE,
     Case {
         id: "rtc/divider/reset-holds",
         title: "While the divider is held in reset the time stands still, and half a second after it moves on.",
@@ -189,6 +191,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(interrupt_periodic),
         ..AREA
     },
+    running::PERIODIC_AFTER_DIVIDER,
     Case {
         id: "rtc/interrupt/update-ended",
         title: "With UIE set the line rises at the update and falls when register C is read.",
@@ -258,6 +261,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(register_b_power_on),
         ..AREA
     },
+    running::SET_ALONE,
     Case {
         id: "rtc/register-b/set-clears-uie",
         title: "Writing SET clears UIE.",
@@ -343,6 +347,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(reset_time),
         ..AREA
     },
+    running::SHUTDOWN_STATUS,
     Case {
         id: "rtc/time/after-leap-day",
         title: "March follows the leap day.",
@@ -454,6 +459,7 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(start_day),
         ..AREA
     },
+    running::WRITTEN,
     Case {
         id: "rtc/time/year-9999",
         title: "The last year of four digits is shown.",

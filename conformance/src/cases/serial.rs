@@ -115,6 +115,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/fifo/timeout-not-empty",
+        title: "An empty FIFO raises no time-out interrupt.",
+        clause: &clause::FIFO_TIMEOUT,
+        needs: Caps::SERIAL.with(Caps::CLOCK).with(Caps::FROZEN),
+        body: Body::Bus(fifo_timeout_empty),
+        ..AREA
+    },
+    Case {
         id: "serial/fifo/trigger-levels",
         title: "The received-data interrupt comes at 1, 4, 8 or 14 bytes.",
         clause: &clause::FIFO_TRIGGER,
@@ -194,6 +202,14 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/interrupt/edge",
+        title: "Each interrupt that is enabled comes with a rise of the line.",
+        clause: &clause::INTERRUPT_ENABLE,
+        needs: LINE,
+        body: Body::Bus(interrupt_edge),
+        ..AREA
+    },
+    Case {
         id: "serial/interrupt/line",
         title: "The interrupt line follows the pending interrupt.",
         clause: &clause::THRE_INTERRUPT,
@@ -221,6 +237,14 @@ pub(crate) const CASES: &[Case] = &[
         title: "In loopback a byte sent is received.",
         clause: &clause::LOOPBACK,
         body: Body::Bus(loopback_data),
+        ..AREA
+    },
+    Case {
+        id: "serial/loopback/host-input",
+        title: "In loopback nothing is received from the line.",
+        clause: &clause::LOOPBACK,
+        needs: INPUT,
+        body: Body::Bus(loopback_input),
         ..AREA
     },
     Case {
@@ -325,6 +349,30 @@ pub(crate) const CASES: &[Case] = &[
         ..AREA
     },
     Case {
+        id: "serial/receive/more-than-fifo",
+        title: "Of more bytes than the FIFO holds none is lost while the guest reads.",
+        clause: &clause::RECEIVE,
+        needs: INPUT,
+        body: Body::Bus(receive_many),
+        ..AREA
+    },
+    Case {
+        id: "serial/receive/trigger-level",
+        title: "So many bytes from the line as the trigger level names raise the interrupt.",
+        clause: &clause::FIFO_TRIGGER,
+        needs: INPUT.with(Caps::LINES),
+        body: Body::Bus(receive_trigger),
+        ..AREA
+    },
+    Case {
+        id: "serial/reset/enables",
+        title: "A system reset disables the interrupts, closes the divisor latch and ends loopback.",
+        clause: &clause::RESET,
+        needs: Caps::SERIAL.with(Caps::RESET),
+        body: Body::Bus(reset_enables),
+        ..AREA
+    },
+    Case {
         id: "serial/reset/fifo",
         title: "A system reset turns the FIFOs off and empties the receiver.",
         clause: &clause::RESET,
@@ -345,6 +393,13 @@ pub(crate) const CASES: &[Case] = &[
         title: "The scratch register holds all 256 values.",
         clause: &clause::SCRATCH,
         body: Body::Bus(scratch_holds),
+        ..AREA
+    },
+    Case {
+        id: "serial/scratch/other-registers",
+        title: "Writes to the other registers leave the scratch register.",
+        clause: &clause::SCRATCH,
+        body: Body::Bus(scratch_others),
         ..AREA
     },
     Case {
@@ -1174,5 +1229,125 @@ fn thre_kept(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.outb(IER, ETBEI | ERBFI)?;
     let second = p.inb(IIR)?;
     p.check_eq("IIR after IER was written again", second & ID_MASK, NONE);
+    Ok(())
+}
+
+fn fifo_timeout_empty(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0xc1)?;
+    p.outb(IER, ERBFI)?;
+    for round in 1..=2 {
+        p.point(format!("round {round}"));
+        loop_in(p, b"ab")?;
+        for want in *b"ab" {
+            let got = p.inb(DATA)?;
+            p.check_eq("byte", got, want);
+        }
+        p.advance(1_000_000_000)?;
+        let (id, lsr) = (p.inb(IIR)?, p.inb(LSR)?);
+        p.check_eq("IIR a second after the last byte was read", id & ID_MASK, NONE);
+        p.check_eq("DR", lsr & DR, 0u8);
+    }
+    Ok(())
+}
+
+/// A port that pulses its line is as good here as one that holds it.
+fn interrupt_edge(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for round in 1..=3 {
+        p.point(format!("round {round}"));
+        p.outb(IER, 0)?;
+        let id = p.inb(IIR)?;
+        p.check_eq("IIR with nothing enabled", id & ID_MASK, NONE);
+        p.line_events()?;
+        p.outb(IER, ETBEI)?;
+        let changes = of_serial(p.line_events()?);
+        let rises = changes.iter().filter(|level| **level).count() as u64;
+        p.check_eq("rises of line 4 on enabling", rises, 1u64);
+        let id = p.inb(IIR)?;
+        p.check_eq("IIR", id & ID_MASK, ID_THRE);
+    }
+    Ok(())
+}
+
+fn loopback_input(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 0)?;
+    p.outb(MCR, LOOP)?;
+    p.host(&HostAction::SerialInput(b"x".to_vec()))?;
+    let lsr = wait_for_data(p)?;
+    p.check_eq("DR in loopback", lsr & DR, 0u8);
+    p.outb(DATA, b'k')?;
+    let (lsr, got) = (p.inb(LSR)?, p.inb(DATA)?);
+    p.check_eq("DR and OE with a byte looped back", lsr & (DR | OE), DR);
+    p.check_eq("byte", got, b'k');
+    Ok(())
+}
+
+fn receive_many(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(FCR, 1)?;
+    let bytes: Vec<u8> = (0..5 * FIFO_LENGTH as u8).collect();
+    p.host(&HostAction::SerialInput(bytes.clone()))?;
+    for want in bytes {
+        let lsr = wait_for_data(p)?;
+        p.check_eq("DR and OE", lsr & (DR | OE), DR);
+        let got = p.inb(DATA)?;
+        p.check_eq("byte", got, want);
+    }
+    let lsr = p.inb(LSR)?;
+    p.check_eq("DR after the last", lsr & DR, 0u8);
+    Ok(())
+}
+
+fn receive_trigger(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (fcr, level) in [(0x01, 1), (0x41, 4), (0x81, 8), (0xc1, 14)] {
+        p.point(format!("level {level}"));
+        p.outb(FCR, fcr | 2)?;
+        p.outb(IER, ERBFI)?;
+        p.line_events()?;
+        p.host(&HostAction::SerialInput(vec![0x55; level]))?;
+        let changes = of_serial(p.line_events()?);
+        p.check(
+            "changes of line 4 on receiving",
+            changes.contains(&true),
+            format!("{changes:?}"),
+            "a rise",
+        );
+        let id = p.inb(IIR)?;
+        p.check_eq("IIR", id & ID_MASK, ID_DATA);
+        for _ in 0..level {
+            let got = p.inb(DATA)?;
+            p.check_eq("byte", got, 0x55u8);
+        }
+    }
+    Ok(())
+}
+
+fn reset_enables(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.outb(IER, 0x05)?;
+    p.outb(MCR, LOOP)?;
+    p.outb(LCR, DLAB | 0x1b)?;
+    let before = p.inb(LCR)?;
+    p.require_eq("LCR before the reset", before, DLAB | 0x1b)?;
+    p.reset()?;
+    let (lcr, ier, mcr) = (p.inb(LCR)?, p.inb(IER)?, p.inb(MCR)?);
+    p.check_eq("DLAB", lcr & DLAB, 0u8);
+    p.check_eq("IER", ier, 0u8);
+    p.check_eq("loopback", mcr & LOOP, 0u8);
+    Ok(())
+}
+
+fn scratch_others(p: &mut Probe<'_>) -> Result<(), Stop> {
+    for (name, port, value) in [
+        ("IER", IER, 0x0fu8),
+        ("FCR", FCR, 0x07),
+        ("LCR", LCR, 0x1b),
+        ("MCR", MCR, 0x0b),
+        ("LSR", LSR, 0x00),
+        ("MSR", MSR, 0x00),
+    ] {
+        p.point(name);
+        p.outb(SCR, 0x5a)?;
+        p.outb(port, value)?;
+        let got = p.inb(SCR)?;
+        p.check_eq("scratch", got, 0x5au8);
+    }
     Ok(())
 }

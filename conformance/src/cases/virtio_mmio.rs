@@ -33,6 +33,18 @@ const ON_LEGACY: &[Feature] = &[Feature::VirtioMmio, Feature::VirtioLegacy];
 
 pub(crate) const CASES: &[Case] = &[
     Case {
+        id: "virtio-mmio/attach/by-bus",
+        title: "A device with a bus sits on that transport, and one without takes the highest free one.",
+        clause: &microvm::TRANSPORTS,
+        features: ON_ALL,
+        setup: Setup {
+            devices: &["virtio-rng-at-2", "virtio-rng"],
+            ..MODERN
+        },
+        body: Body::Bus(attach_by_bus),
+        ..AREA
+    },
+    Case {
         id: "virtio-mmio/attach/last-first",
         title: "Three devices sit on the three highest transports.",
         clause: &microvm::TRANSPORTS,
@@ -902,6 +914,22 @@ fn width_narrow_write(p: &mut Probe<'_>) -> Result<(), Stop> {
         transport.negotiate(p, 0)?;
         let magic = transport.read(p, reg::MAGIC_VALUE)?;
         p.check_eq("MagicValue", magic, MAGIC);
+    }
+    Ok(())
+}
+
+fn attach_by_bus(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let last = p.layout().virtio_count - 1;
+    for transport in transports(p) {
+        p.point(format!("transport {}", transport.index));
+        let want = if [2, last].contains(&transport.index) {
+            ID_RNG
+        } else {
+            0
+        };
+        let (magic, got) = (transport.read(p, reg::MAGIC_VALUE)?, transport.read(p, reg::DEVICE_ID)?);
+        p.check_eq("MagicValue", magic, MAGIC);
+        p.check_eq("DeviceID", got, want);
     }
     Ok(())
 }

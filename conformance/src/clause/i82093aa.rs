@@ -33,6 +33,8 @@ clauses! { "i82093aa", DOCUMENT;
         "An interrupt goes to the CPU whose ID the entry names, or in logical mode to those in the set it names.";
     EXTINT = "extint", "3.2.4 IOREDTBL, bits 10:8",
         "Delivery mode ExtINT has the interrupt come with the vector of the 8259 that is wired to the pin.";
+    MESSAGE = "message", "3.2.4 IOREDTBL, in the form of the SDM, volume 3, Message Signalled Interrupts",
+        "A message carries its entry's vector, delivery mode, trigger mode, destination and destination mode.";
     DELIVERY_MODE = "delivery-mode", "3.2.4 IOREDTBL, bits 10:8",
         "SMI, NMI, INIT and ExtINT are edge-triggered, NMI and INIT even if programmed as level.";
     REDIRECTION_RESET = "redirection-reset", "3.2.4 IOREDTBL",

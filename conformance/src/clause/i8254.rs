@@ -13,6 +13,8 @@ pub static DOCUMENT: Document = Document {
 clauses! { "i8254", DOCUMENT;
     CONTROL_WORD = "control-word", "Control Word Format, Figure 7",
         "The control word sets mode, access and BCD of the counter named and of no other.";
+    CONTROL_WORD_MODE = "control-word-mode", "Control Word Format, Figure 7, M2-M0",
+        "M2 does not matter in modes 2 and 3: 6 and 7 are the same modes.";
     WRITE = "write", "Write Operations",
         "A count is written as low byte, high byte, or low byte and then high byte; a half that is not written is 0.";
     READ = "read", "Read Operations",

@@ -22,6 +22,10 @@ clauses! { "i8259a", DOCUMENT;
         "In automatic EOI mode an interrupt leaves service as soon as it is acknowledged.";
     OCW1 = "ocw1", "Operation Command Word 1",
         "OCW1 sets the interrupt mask, which reads back; a masked input is not acknowledged and keeps its request.";
+    INT = "int", "Interrupt Sequence; INT",
+        "INT is high while a request waits that no mask and no interrupt in service holds back.";
+    VECTOR = "vector", "Interrupt Sequence; Initialization Command Words 1 and 2",
+        "The vector is T7 to T3 of ICW2 and the number of the input; an input of the slave comes with the slave's.";
     EOI = "eoi", "End of Interrupt",
         "A specific EOI clears the in-service bit named, a non-specific one that of the highest priority.";
     ROTATION = "rotation", "Automatic Rotation, Specific Rotation",

@@ -17,6 +17,8 @@ clauses! { "microvm", DOCUMENT;
         "max-ram-below-4g lowers the split to the size given and never raises it.";
     E820 = "e820", "e820 table in etc/e820",
         "The e820 table lists RAM as one entry from 0 and, if RAM is split, one from 4 GiB, and overlaps with nothing.";
+    E820_KVM = "e820-kvm", "e820 table under KVM",
+        "Under KVM four pages at 0xfeffc000 are reserved, in the e820 table and in the item of fw_cfg key 0x8003.";
     CMOS_MEMORY = "cmos-memory", "CMOS memory size bytes",
         "CMOS bytes 0x15-0x18, 0x30, 0x31, 0x34, 0x35 and 0x5b-0x5d hold the sizes of base, extended and high RAM.";
     CMOS_UNUSED = "cmos-unused", "CMOS bytes that a PC's firmware uses",
@@ -57,14 +59,24 @@ clauses! { "microvm", DOCUMENT;
         "Where the interrupt controllers are emulated makes no difference to what they answer.";
     DEBUG_DEVICES = "debug-devices", "isa-debug-exit and isa-debugcon",
         "The debugging devices are there when asked for: one at port 0xf4 reads 0, one at port 0x402 reads 0xe9.";
+    DEBUG_OUTPUT = "debug-output", "isa-debug-exit and isa-debugcon",
+        "What a guest writes to the debug console and to the debug-exit port reaches the host.";
+    OPTION_ROM_HEADER = "option-rom-header", "option ROM; BIOS Boot Specification 1.01, Expansion Header",
+        "The option ROM begins with 0x55 0xaa and its length in units of 512 bytes, and its bytes sum to zero.";
+    OPTION_ROMS_GIVEN = "option-roms-given", "option-rom",
+        "An option ROM of the user's is offered by fw_cfg as genroms/NAME, NAME being that of its file.";
     OPTION_ROMS = "option-roms", "machine option x-option-roms",
         "The option ROM that starts a kernel is offered by fw_cfg as genroms/NAME unless x-option-roms is off.";
     RTC_BASE = "rtc-base", "RTC start date",
         "The clock shows at power-on what the start date says.";
+    SHUTDOWN_STATUS = "shutdown-status", "CMOS byte 0x0f, reset",
+        "A reset clears CMOS byte 0x0f unless it is 0xfe, by which a firmware knows a guest that resumes.";
     PIC_POWER_ON = "pic-power-on", "8259 pair at power-on",
         "At power-on no input is masked, nothing is requested, and every input is edge-triggered.";
     ELCR = "elcr", "edge/level control registers at 0x4d0 and 0x4d1",
         "Inputs 0, 1, 2, 8 and 13 are always edge-triggered: their bits cannot be set.";
+    ELCR_RESET = "elcr-reset", "82371AB, ELCR1 and ELCR2, default value",
+        "A reset clears the edge/level registers.";
     PIT_POWER_ON = "pit-power-on", "8254 at power-on",
         "At power-on each counter runs in mode 3 over 65536 clocks, so that counter 0 ticks 18.2 times a second.";
     PIT_GATES = "pit-gates", "8254 gates, no port 0x61",
@@ -73,6 +85,8 @@ clauses! { "microvm", DOCUMENT;
         "All three counters are fed by one clock of 1193182 Hz.";
     IOAPIC_DECODING = "ioapic-decoding", "IOAPIC at 0xfec00000",
         "The IOAPIC decodes the low eight address bits of its 4 KiB, and its select register takes a byte.";
+    IOAPIC_STORM = "ioapic-storm", "IOAPIC, interrupts of a guest that never quiets a level",
+        "A level that interrupts again at 10000 EOIs in a row waits 10 ms, so that the guest's other work goes on.";
     GSI_WIRING = "gsi-wiring", "interrupt routing",
         "GSI n drives input n of the 8259 pair and of the IOAPIC, but GSI 0 drives the IOAPIC's input 2.";
     KVMCLOCK = "kvmclock", "kvmclock",

@@ -26,8 +26,18 @@ pub const MASKED: u32 = 1 << 16;
 pub const LEVEL: u32 = 1 << 15;
 /// Redirection entry: remote IRR.
 pub const REMOTE_IRR: u32 = 1 << 14;
+/// Redirection entry: delivery mode Lowest Priority. Fixed is 0.
+pub const LOWEST_PRIORITY: u32 = 1 << 8;
+/// Redirection entry: delivery mode SMI.
+pub const SMI: u32 = 2 << 8;
 /// Redirection entry: delivery mode NMI.
 pub const NMI: u32 = 4 << 8;
+/// Redirection entry: delivery mode INIT.
+pub const INIT: u32 = 5 << 8;
+/// Redirection entry: delivery mode ExtINT.
+pub const EXTINT: u32 = 7 << 8;
+/// Redirection entry: the destination is logical.
+pub const LOGICAL: u32 = 1 << 11;
 /// End of interrupt; only from version 0x20 on.
 pub const EOI: u64 = 0xfec0_0040;
 /// The first version with an EOI register.

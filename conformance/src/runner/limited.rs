@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::machine::{Broken, Caps, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Broken, Caps, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire};
 
 /// A machine with limits.
 pub(super) struct Limited {
@@ -117,6 +117,16 @@ impl Machine for Limited {
     fn serial_output(&mut self) -> Result<Vec<u8>, Stop> {
         self.count()?;
         self.inner.serial_output()
+    }
+
+    fn outputs(&mut self) -> Result<Vec<Output>, Stop> {
+        self.count()?;
+        self.inner.outputs()
+    }
+
+    fn acknowledge(&mut self, wire: Wire) -> Result<Option<u8>, Stop> {
+        self.count()?;
+        self.inner.acknowledge(wire)
     }
 
     fn reset(&mut self) -> Result<(), Stop> {

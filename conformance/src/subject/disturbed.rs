@@ -3,7 +3,7 @@
 //! A case that passes although every single answer it got was falsified in turn has looked at nothing. The suite's own
 //! test holds each case against this machine, so that no case is believed before it was seen to fail.
 
-use crate::machine::{Caps, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{Caps, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire};
 
 /// Wraps a machine and falsifies its answer number `at`, counted from 0.
 pub struct Disturbed {
@@ -108,6 +108,20 @@ impl Machine for Disturbed {
         let mut bytes = self.machine.serial_output()?;
         self.disturb(&mut bytes);
         Ok(bytes)
+    }
+
+    fn outputs(&mut self) -> Result<Vec<Output>, Stop> {
+        let mut outputs = self.machine.outputs()?;
+        if self.mask_now() != 0 {
+            outputs.pop();
+        }
+        Ok(outputs)
+    }
+
+    fn acknowledge(&mut self, wire: Wire) -> Result<Option<u8>, Stop> {
+        let vector = self.machine.acknowledge(wire)?;
+        let mask = self.mask_now() as u8;
+        Ok(vector.map(|vector| vector ^ mask))
     }
 
     fn reset(&mut self) -> Result<(), Stop> {

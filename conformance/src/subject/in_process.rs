@@ -7,6 +7,8 @@ use vmm::board::config::{
     Blob, Config, ConsoleTo, DeviceConfig, DeviceKind, DiskConfig, NetworkConfig, NetworkTo, OnOffAuto, round_ram,
 };
 use vmm::board::profile::Profile;
+use vmm::chip::ioapic::is_extint;
+use vmm::chip::pic::Pic;
 use vmm::device::Event;
 use vmm::units::Nanos;
 use vmm::virtio::blk::MemoryDisk;
@@ -14,10 +16,13 @@ use vmm::virtio::blk::MemoryDisk;
 use super::date::seconds_of;
 use super::disk;
 use super::kernel;
+use super::options;
 use super::peer;
 use crate::case::{Feature, Setup};
 use crate::layout::Layout;
-use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{
+    Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire,
+};
 
 /// Powers on reference machines.
 pub struct InProcessAdapter;
@@ -39,6 +44,7 @@ impl Adapter for InProcessAdapter {
         let facts = Facts {
             append: setup.append.map(str::to_owned),
             kernel_entry: kernel::entry_of_setup(setup),
+            kvm: config.kvm,
             ..Facts::default()
         };
         Ok(Box::new(InProcess {
@@ -46,6 +52,8 @@ impl Adapter for InProcessAdapter {
             facts,
             sent: Vec::new(),
             coming_back: VecDeque::new(),
+            outputs: VecDeque::new(),
+            ext_ints: 0,
         }))
     }
 }
@@ -57,6 +65,10 @@ struct InProcess {
     sent: Vec<u8>,
     /// What networks and consoles sent to the host, which sends it back: transport and data, oldest first.
     coming_back: VecDeque<(u8, Vec<u8>)>,
+    /// What went to CPUs and to the debugging devices' host, and nobody asked for yet.
+    outputs: VecDeque<Output>,
+    /// Messages with delivery mode ExtINT that no INTA cycle has answered yet.
+    ext_ints: u32,
 }
 
 impl InProcess {
@@ -69,7 +81,14 @@ impl InProcess {
                     Event::SerialOut(byte) => self.sent.push(byte),
                     Event::Reset => self.machine.reset(),
                     Event::VirtioOut => has_output = true,
-                    _ => {}
+                    Event::Msi { address, data } => {
+                        self.ext_ints += u32::from(is_extint(data));
+                        self.outputs.push_back(Output::Message { address, data });
+                    }
+                    Event::Intr { level } => self.outputs.push_back(Output::Int { level }),
+                    Event::DebugOut(byte) => self.outputs.push_back(Output::DebugConsole(byte)),
+                    Event::DebugExit { value } => self.outputs.push_back(Output::DebugExit(value)),
+                    Event::BootMark { mark } => self.outputs.push_back(Output::BootMark(mark)),
                 }
             }
             if has_output {
@@ -79,6 +98,8 @@ impl InProcess {
                 break;
             }
         }
+        let excess = self.outputs.len().saturating_sub(OUTPUTS_MAX);
+        self.outputs.drain(..excess);
         let excess = self.sent.len().saturating_sub(SENT_BYTES_MAX);
         self.sent.drain(..excess);
         let excess = self.coming_back.len().saturating_sub(COMING_BACK_MAX);
@@ -175,6 +196,30 @@ impl Machine for InProcess {
         Ok(std::mem::take(&mut self.sent))
     }
 
+    fn outputs(&mut self) -> Result<Vec<Output>, Stop> {
+        self.collect();
+        Ok(self.outputs.drain(..).collect())
+    }
+
+    fn acknowledge(&mut self, wire: Wire) -> Result<Option<u8>, Stop> {
+        self.collect();
+        let asks = match wire {
+            Wire::Int => self.machine.board().pic.as_ref().is_some_and(Pic::intr),
+            Wire::ExtInt => 0 < self.ext_ints,
+        };
+        if !asks {
+            return Ok(None);
+        }
+        if wire == Wire::ExtInt {
+            self.ext_ints -= 1;
+        }
+        let inta = self
+            .machine
+            .with_board(|board, ctx| board.pic.as_mut().map(|pic| pic.acknowledge(ctx)));
+        self.collect();
+        Ok(inta)
+    }
+
     fn reset(&mut self) -> Result<(), Stop> {
         self.machine.reset();
         self.collect();
@@ -203,6 +248,11 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
         bytes: Arc::from(kernel::halt_bios()),
     });
     for &(name, value) in setup.options.iter().filter(|(name, _)| layout.takes_option(name)) {
+        if (name, value) == ("accel", "kvm") {
+            // No KVM is there; it is what the tables say that depends on it.
+            config.kvm = true;
+            continue;
+        }
         let switch = match value {
             "on" => OnOffAuto::On,
             "off" => OnOffAuto::Off,
@@ -231,6 +281,27 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
             }
             "isa-debugcon" => {
                 config.debug_console = Some(DEBUG_CONSOLE_PORT);
+                continue;
+            }
+            "virtio-rng-at-2" => {
+                let (kind, transport) = (DeviceKind::Rng, Some(2));
+                config.devices.push(DeviceConfig { kind, transport });
+                continue;
+            }
+            "option-rom" => {
+                config.option_roms.push(Blob {
+                    name: format!("roms/{}", options::OPTION_ROM.0),
+                    bytes: Arc::from(options::OPTION_ROM.1),
+                });
+                continue;
+            }
+            "fw-cfg-file" => {
+                let (name, text) = options::FW_CFG_FILE;
+                config.fw_cfg_files.push((name.to_owned(), text.into()));
+                continue;
+            }
+            "boot-marks" => {
+                config.boot_marks = Some(BOOT_MARK_PORT);
                 continue;
             }
             disk::DEVICE => DeviceKind::Blk(disk_config(false)),
@@ -289,8 +360,14 @@ const HOST: &str = "touchstone";
 /// Most frames of networks and runs of bytes of consoles that wait for their devices; the oldest go first.
 const COMING_BACK_MAX: usize = 1024;
 
+/// The port that the suite asks for boot marks at.
+const BOOT_MARK_PORT: u16 = 0x3f0;
+
 /// Most bytes kept of what the serial port sent; the oldest go first.
 const SENT_BYTES_MAX: usize = 1 << 20;
+
+/// Most outputs kept that nobody asked for; the oldest go first.
+const OUTPUTS_MAX: usize = 1 << 16;
 
 const CAPS: Caps = Caps::CLOCK
     .with(Caps::LINES)
@@ -301,4 +378,5 @@ const CAPS: Caps = Caps::CLOCK
     .with(Caps::QUEUES)
     .with(Caps::FROZEN)
     .with(Caps::FIRMWARE)
-    .with(Caps::TIME);
+    .with(Caps::TIME)
+    .with(Caps::OUTPUTS);

@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod linux;
 pub mod mutant;
 pub mod null;
+pub mod options;
 pub mod peer;
 pub mod process;
 pub mod profile;

@@ -13,7 +13,9 @@ use super::in_process::InProcessAdapter;
 use crate::case::{Level, Setup};
 use crate::catalog;
 use crate::layout::Layout;
-use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{
+    Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire,
+};
 use crate::verdict::Verdict;
 
 mod chips;
@@ -1482,6 +1484,14 @@ impl Machine for Mutated {
 
     fn serial_output(&mut self) -> Result<Vec<u8>, Stop> {
         self.inner.serial_output()
+    }
+
+    fn outputs(&mut self) -> Result<Vec<Output>, Stop> {
+        self.inner.outputs()
+    }
+
+    fn acknowledge(&mut self, wire: Wire) -> Result<Option<u8>, Stop> {
+        self.inner.acknowledge(wire)
     }
 
     fn reset(&mut self) -> Result<(), Stop> {

@@ -2,7 +2,9 @@
 
 use crate::case::Setup;
 use crate::layout::Layout;
-use crate::machine::{Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Stop, Width};
+use crate::machine::{
+    Adapter, BootFailure, Caps, Depth, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire,
+};
 
 /// Starts nothing.
 pub struct NullAdapter;
@@ -86,6 +88,14 @@ impl Machine for NullMachine {
 
     fn serial_output(&mut self) -> Result<Vec<u8>, Stop> {
         Ok(Vec::new())
+    }
+
+    fn outputs(&mut self) -> Result<Vec<Output>, Stop> {
+        Ok(Vec::new())
+    }
+
+    fn acknowledge(&mut self, _wire: Wire) -> Result<Option<u8>, Stop> {
+        Ok(None)
     }
 
     fn reset(&mut self) -> Result<(), Stop> {

@@ -169,3 +169,19 @@ pub(super) fn interrupts(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     Ok(())
 }
+
+pub(super) fn transports(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let nodes = nodes(p)?;
+    let those = nodes.iter().filter(|node| node.is("virtio,mmio"));
+    let mut got: Vec<u64> = those
+        .filter_map(|node| registers(&nodes, node))
+        .map(|(at, _)| at)
+        .collect();
+    got.sort_unstable();
+    let numbers = 0..p.setup().devices.len() as u8;
+    let transports = numbers.map(|number| p.layout().transport(p.layout().transport_of_device(number)));
+    let mut want: Vec<u64> = transports.collect();
+    want.sort_unstable();
+    p.check("transports", got == want, format!("{got:x?}"), format!("{want:x?}"));
+    Ok(())
+}
