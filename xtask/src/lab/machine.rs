@@ -18,8 +18,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(120);
 ///
 /// QEMU's emulation of SVM changes what interrupts a CPU has pending without the lock under which timers add theirs
 /// (`helper_vmrun` and `CPU_INTERRUPT_VIRQ`, at least up to 7.2), and so loses one now and then. Any other brings it
-/// back; but a kernel that waits for a lost timer, and has nothing else to do, waits for ever. A byte for a port is such
-/// another.
+/// back; but a kernel that waits for a lost timer, and has nothing else to do, waits for ever. A byte for a port is
+/// such another.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long the emulator has for an answer on its monitor.
 const MONITOR_WAIT: Duration = Duration::from_secs(5);
