@@ -111,10 +111,12 @@ impl InProcess {
         let Some((transport, data)) = self.coming_back.front_mut() else {
             return false;
         };
-        if self.machine.room(*transport) == 0 {
+        let room = self.machine.room(*transport);
+        if room == 0 {
             return false;
         }
-        let taken = self.machine.receive(*transport, data);
+        let now = &data[..data.len().min(room)];
+        let taken = self.machine.receive(*transport, now);
         data.drain(..taken);
         if data.is_empty() {
             self.coming_back.pop_front();
