@@ -28,6 +28,8 @@ pub struct Bench<'a> {
 pub struct Pair {
     reference: Box<dyn Machine>,
     subject: Box<dyn Machine>,
+    /// Sees all that both do from power-on: the clock goes on from one program to the next.
+    watcher: Watcher,
 }
 
 /// One operation and both answers.
@@ -84,6 +86,7 @@ impl Pair {
         Ok(Pair {
             reference: InProcessAdapter.boot(setup, bench.layout)?,
             subject: bench.subject.boot(setup, bench.layout)?,
+            watcher: Watcher::new(),
         })
     }
 
@@ -104,7 +107,6 @@ impl Pair {
             Err(stop) => return Err(stop),
         };
         let mut judged = Judged::default();
-        let mut watcher = Watcher::new();
         let text = |answered: &Answered| shown(&answered.events, &answered.answer);
         for (index, action) in actions.iter().enumerate().take(ours.len()) {
             let (subject, ended) = match (theirs.get(index), &broken) {
@@ -117,7 +119,7 @@ impl Pair {
                 subject,
                 reference: text(&ours[index]),
                 counts: counts[index] || ended,
-                peculiar: watcher.see(action),
+                peculiar: self.watcher.see(action),
             });
             if ended {
                 judged.then = Then::Restart;
@@ -136,6 +138,7 @@ impl Pair {
     /// # Errors
     /// As [`Pair::run`].
     pub fn reset(&mut self) -> Result<(), Stop> {
+        self.watcher.see(&Action::Reset);
         self.reference.perform(&[Action::Reset], &mut Vec::new())?;
         self.subject.perform(&[Action::Reset], &mut Vec::new())
     }

@@ -1,5 +1,6 @@
 use conformance::subject::mutant::{Mutant, MutantAdapter};
 
+use super::peculiar::Peculiarity;
 use super::*;
 
 fn bench_of_mutant<'a>(area: &str, adapter: &'a MutantAdapter, settled: &'a Settled) -> Bench<'a> {
@@ -68,4 +69,21 @@ fn planted_bug_is_found_and_its_program_is_short(#[case] area: &str, #[case] bug
     let mut pair = Pair::start(&bench, program.setup).expect("both machines start");
     let judged = pair.run(&bench, &program.actions).expect("both machines answer");
     assert!(judged.finding.is_some(), "{text}");
+}
+
+/// A program that leaves the clock's divider standing makes a change of format in the next one peculiar.
+#[test]
+fn what_the_clock_keeps_over_a_reset_is_known_to_the_next_program() {
+    let (adapter, settled) = (adapter("pit-bcd-ignored"), Settled::default());
+    let bench = bench_of_mutant("rtc", &adapter, &settled);
+    let mut pair = Pair::start(&bench, 0).expect("both machines start");
+    let mut run = |lines: &[&str]| {
+        let judged = pair.run(&bench, &actions(lines)).expect("both machines answer");
+        judged.rows.into_iter().flat_map(|row| row.peculiar).collect::<Vec<_>>()
+    };
+    let format = ["system_reset", "outb 0x70 0xb", "outb 0x71 0x4"];
+    assert_eq!(run(&format), []);
+    assert_eq!(run(&["outb 0x70 0xa", "outb 0x71 0x66"]), []);
+    let seen = run(&format);
+    assert!(seen.contains(&Peculiarity::FormatInSet), "{seen:?}");
 }

@@ -142,12 +142,11 @@ fn count_canaries(target: &str, outcome: &Outcome, sanitizer: Sanitizer, folders
             .map_or(0, |(_, number)| *number)
     };
     println!(
-        "{target}: {} executions a second ({} a core's second), {} edges, {} features, {} inputs kept, seed {}, {}",
+        "{target}: {} executions a second ({} a core's second), {} edges, {} features, seed {}, {}",
         number("executions_per_second"),
         number("executions_per_processor_second"),
         number("edges"),
         number("features"),
-        number("inputs_added"),
         number("seed"),
         match sanitizer {
             Sanitizer::None => "no sanitizer",

@@ -113,6 +113,8 @@ fn build() -> Result<PathBuf> {
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("make {} a program", wrapper.display()))?;
     let mut command = shell::cargo(&["build", "--quiet", "--package", "fuzz", "--bin", "fuzzer"]);
+    // Build scripts of these crates count, too, and would leave their counters in the sources' folders.
+    command.env("LLVM_PROFILE_FILE", "/dev/null");
     shell::succeed(command.env("RUSTC_WORKSPACE_WRAPPER", &wrapper))?;
     // The next build without the wrapper puts its own in that place.
     let binary = campaign::folder().join("cover").join("fuzzer");
