@@ -37,7 +37,9 @@ for target in "${targets[@]}"; do
     "$folder/seeds/debug/fuzzer" seeds "$target" "$seeds/$target"
     rm -f "$OUT/${target}_seed_corpus.zip"
     zip -q -j -r "$OUT/${target}_seed_corpus.zip" "$seeds/$target"
-    printf '[libfuzzer]\nmax_len = 2048\ntimeout = 10\n' >"$OUT/$target.options"
+    # As long as programs may be, and as long as the longest seed: libFuzzer cuts what is longer.
+    longest=$( (echo 2048; stat -c %s "$seeds/$target"/*) | sort -n | tail -n 1)
+    printf '[libfuzzer]\nmax_len = %d\ntimeout = 10\n' "$longest" >"$OUT/$target.options"
     if [ -f "fuzz/dictionaries/$target.dict" ]; then
         cp "fuzz/dictionaries/$target.dict" "$OUT/"
     fi

@@ -222,7 +222,7 @@ fn run(verb: &Verb) -> Result<bool, String> {
             subject: Some(subject),
         } => {
             let target = find(target)?;
-            differential::replay_on(subject, target, &read(target, file)?).map(|()| true)
+            differential::replay_on(subject, target, &read(target, file)?, print)
         }
         Verb::Replay {
             target,

@@ -170,7 +170,7 @@ pub fn setup_of(target: &Target, index: u8) -> Result<Setup, String> {
         ("virtqueue", "console") => (&["virtio-console"], true),
         ("virtqueue", "blk-legacy") => (&["virtio-blk"], false),
         ("virtqueue", "net-legacy") => (&["virtio-net"], false),
-        ("machine", name) => (
+        ("machine", name @ ("legacy" | "modern")) => (
             &["virtio-rng", "virtio-blk", "virtio-net", "virtio-console"],
             name == "modern",
         ),

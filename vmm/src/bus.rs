@@ -84,44 +84,6 @@ impl<T: Copy> AddressMap<T> {
         Ok(())
     }
 
-    /// Cuts an access of `width` at `address` into at most eight pieces, ascending. Ports wrap to nobody: a piece past
-    /// 0xffff has no target.
-    pub fn cut(&self, space: Space, address: u64, width: Width) -> Vec<Piece<T>> {
-        let mut pieces = Vec::with_capacity(2);
-        let mut done = 0;
-        while done < width.bytes() {
-            let here = address.wrapping_add(done as u64);
-            let left = (width.bytes() - done) as u64;
-            let (target, offset, room, accepts, piece) = match self.find(space, here) {
-                Ok(mapping) => {
-                    let offset = here - mapping.region.base;
-                    let target = Some((mapping.device, mapping.index, offset));
-                    (target, offset, u64::MAX, mapping.region.accepts, mapping.region.piece)
-                }
-                Err(room) => (None, here, room, Width::Qword, Width::Qword),
-            };
-            let align = if offset == 0 {
-                8
-            } else {
-                1 << offset.trailing_zeros().min(3)
-            };
-            let length = left
-                .min(room)
-                .min(align)
-                .min(accepts.bytes() as u64)
-                .min(piece.bytes() as u64);
-            let width = floor_width(length);
-            pieces.push(Piece {
-                target,
-                address: here,
-                width,
-                shift_bytes: done,
-            });
-            done += width.bytes();
-        }
-        pieces
-    }
-
     /// The mapping at `address`, or how far it is to the next one.
     fn find(&self, space: Space, address: u64) -> Result<Mapping<T>, u64> {
         let after = self
@@ -143,6 +105,64 @@ impl<T: Copy> AddressMap<T> {
 impl<T: Copy> Default for AddressMap<T> {
     fn default() -> AddressMap<T> {
         AddressMap::new()
+    }
+}
+
+/// An access being cut: at most eight pieces, ascending. It holds no map, so that a piece can be given to its device
+/// before the next one is cut, and needs no memory of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    space: Space,
+    address: u64,
+    length_bytes: usize,
+    done_bytes: usize,
+}
+
+impl Cut {
+    /// An access of `width` at `address`. Ports wrap to nobody: a piece past 0xffff has no target.
+    pub fn new(space: Space, address: u64, width: Width) -> Cut {
+        Cut {
+            space,
+            address,
+            length_bytes: width.bytes(),
+            done_bytes: 0,
+        }
+    }
+
+    /// The next piece; `None` behind the last.
+    pub fn next<T: Copy>(&mut self, map: &AddressMap<T>) -> Option<Piece<T>> {
+        let left = (self.length_bytes - self.done_bytes) as u64;
+        if left == 0 {
+            return None;
+        }
+        let here = self.address.wrapping_add(self.done_bytes as u64);
+        let (target, offset, room, accepts, piece) = match map.find(self.space, here) {
+            Ok(mapping) => {
+                let offset = here - mapping.region.base;
+                let target = Some((mapping.device, mapping.index, offset));
+                (target, offset, u64::MAX, mapping.region.accepts, mapping.region.piece)
+            }
+            Err(room) => (None, here, room, Width::Qword, Width::Qword),
+        };
+        let align = if offset == 0 {
+            8
+        } else {
+            1 << offset.trailing_zeros().min(3)
+        };
+        let length = left
+            .min(room)
+            .min(align)
+            .min(accepts.bytes() as u64)
+            .min(piece.bytes() as u64);
+        let width = floor_width(length);
+        let shift_bytes = self.done_bytes;
+        self.done_bytes += width.bytes();
+        Some(Piece {
+            target,
+            address: here,
+            width,
+            shift_bytes,
+        })
     }
 }
 
@@ -179,9 +199,8 @@ mod tests {
     }
 
     fn widths(address: u64, width: Width) -> Vec<(Option<char>, Width)> {
-        let pieces = map().cut(Space::Port, address, width);
-        pieces
-            .into_iter()
+        let (map, mut cut) = (map(), Cut::new(Space::Port, address, width));
+        std::iter::from_fn(|| cut.next(&map))
             .map(|piece| (piece.target.map(|target| target.0), piece.width))
             .collect()
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::board::config::Config;
 use crate::board::serial_port::SerialPort;
 use crate::board::{Board, BuildError, Slot};
-use crate::bus::AddressMap;
+use crate::bus::{AddressMap, Cut};
 use crate::device::{Access, Ctx, Device, Event, Space};
 use crate::inspect::Inspector;
 use crate::irq::{LineChange, Lines};
@@ -230,7 +230,8 @@ impl Machine {
             return u64::from_le_bytes(bytes);
         }
         let mut value = 0;
-        for piece in self.map.cut(space, address, width) {
+        let mut cut = Cut::new(space, address, width);
+        while let Some(piece) = cut.next(&self.map) {
             let part = match piece.target {
                 Some((slot, region, offset)) => {
                     let at = Access {
@@ -258,7 +259,8 @@ impl Machine {
             let _all_ram = self.memory.write(address, &value.to_le_bytes()[..width.bytes()]);
             return;
         }
-        for piece in self.map.cut(space, address, width) {
+        let mut cut = Cut::new(space, address, width);
+        while let Some(piece) = cut.next(&self.map) {
             let part = (value >> (8 * piece.shift_bytes)) & piece.width.mask();
             match piece.target {
                 Some((slot, region, offset)) => {

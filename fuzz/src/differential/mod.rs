@@ -117,25 +117,31 @@ pub fn run(arguments: &Arguments) -> Result<bool, String> {
     Ok(results.iter().all(|result| result.findings == 0))
 }
 
-/// Runs a target's program on one subject and prints it with the answers.
+/// Runs a target's program on one subject and gives `print` each line of it with the answer as it comes.
 ///
 /// # Errors
-/// A subject that cannot be started as the program wants.
-pub fn replay_on(name: &str, target: &Target, program: &Program) -> Result<(), String> {
+/// A subject that cannot be started as the program wants, and what `print` has against a line.
+pub fn replay_on(
+    name: &str,
+    target: &Target,
+    program: &Program,
+    print: impl Fn(&str) -> Result<bool, String>,
+) -> Result<bool, String> {
     let setup = promote::setup_of(target, program.setup)?;
     let (mut machine, layout) = boot(name, target.name, &setup)?;
-    print!("{}", program.heading(target));
+    print(&program.heading(target))?;
     for action in &program.actions {
         let answer = act(machine.as_mut(), &layout.place(action));
         let events = machine.line_events().unwrap_or_default();
-        match answer {
-            Ok(answer) if answer.is_empty() && events.is_empty() => println!("{action}"),
-            Ok(answer) => println!("{action} -> {}", shown(&events, &answer)),
-            Err(Stop::Unsupported(caps)) => println!("{action} # left out: {name} lacks capability {caps}"),
+        let line = match answer {
+            Ok(answer) if answer.is_empty() && events.is_empty() => format!("{action}\n"),
+            Ok(answer) => format!("{action} -> {}\n", shown(&events, &answer)),
+            Err(Stop::Unsupported(caps)) => format!("{action} # left out: {name} lacks capability {caps}\n"),
             Err(stop) => return Err(format!("at '{action}': {name}: {stop:?}")),
-        }
+        };
+        print(&line)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A machine of a subject for a target's programs, and the profile that it is.

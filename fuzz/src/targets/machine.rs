@@ -4,6 +4,7 @@ use conformance::machine::Width;
 use conformance::program::Action;
 use vmm::board::Slot;
 use vmm::board::config::{Config, ConsoleTo, DeviceConfig, DeviceKind, OnOffAuto};
+use vmm::board::profile::RUST_VMM;
 use vmm::machine::Machine;
 
 use super::virtio_mmio::guard;
@@ -15,7 +16,7 @@ use crate::target::{RAM_BYTES, Record, SCRATCH, Setup, Target, Window, registers
 /// The target.
 pub static MACHINE: Target = Target {
     name: "machine",
-    title: "the whole machine: all chips, four kinds of virtio devices, fw_cfg",
+    title: "the whole machine: all chips, four kinds of virtio devices, fw_cfg or a keyboard controller",
     setups: &[
         Setup {
             name: "legacy",
@@ -31,8 +32,20 @@ pub static MACHINE: Target = Target {
                       --device virtio-console,loopback=on (DISK of 32 KiB)",
             config: || config(true),
         },
+        // Another serial port, and the only keyboard controller.
+        Setup {
+            name: "rust-vmm",
+            options: "--machine microvm,profile=rust-vmm,virtio-mmio=modern,pit=on,pic=on -m 5M --device virtio-rng \
+                      --device virtio-blk,file=DISK --device virtio-net,loopback=on \
+                      --device virtio-console,loopback=on (DISK of 32 KiB)",
+            config: || Config {
+                profile: &RUST_VMM,
+                rtc: OnOffAuto::Off,
+                ..config(true)
+            },
+        },
     ],
-    setups_rare: 0,
+    setups_rare: 1,
     ports: &[
         ports(0x70, 2),
         ports(0x40, 4),
@@ -57,6 +70,7 @@ pub static MACHINE: Target = Target {
         Canary::new("clock-line", "The clock's line went high."),
         Canary::new("fw-cfg-read", "A byte other than zero was read from fw_cfg."),
         Canary::new("ioapic-remote-irr", "A level-triggered interrupt is in service."),
+        Canary::new("keyboard-controller", "The keyboard controller was written to."),
         Canary::new("pic-intr", "The 8259s' INT is high."),
         Canary::new("serial-line", "The serial port's line went high."),
         Canary::new("serial-received", "A typed byte waits in the serial port."),
@@ -148,6 +162,9 @@ fn look(machine: &Machine, action: &Action, answer: &Answer, reached: &mut dyn F
         if queues.any(|queue| fields.number(&format!("{queue}.next_used")) != 0) {
             reached("virtio-used");
         }
+    }
+    if machine.board().i8042.is_some() && matches!(action, Action::PortWrite { port: 0x60..=0x64, .. }) {
+        reached("keyboard-controller");
     }
     if let (
         Action::PortRead {

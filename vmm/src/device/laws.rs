@@ -5,7 +5,7 @@
 //! tests: it routes accesses through the real address map and ticks the device at its deadlines.
 
 use super::{Access, Ctx, Device, Event, Space};
-use crate::bus::AddressMap;
+use crate::bus::{AddressMap, Cut};
 use crate::inspect::Inspector;
 use crate::irq::{GSI_COUNT, LineChange, Lines};
 use crate::memory::Memory;
@@ -56,7 +56,8 @@ impl<D: Device> Bench<D> {
     /// Reads through the address map; where the device is not, the result's bytes are 0xff.
     pub(crate) fn read(&mut self, space: Space, address: u64, width: Width) -> u64 {
         let mut value = 0;
-        for piece in self.map.cut(space, address, width) {
+        let mut cut = Cut::new(space, address, width);
+        while let Some(piece) = cut.next(&self.map) {
             let part = match piece.target {
                 Some(((), region, offset)) => {
                     let at = Access {
@@ -75,7 +76,8 @@ impl<D: Device> Bench<D> {
 
     /// Writes through the address map.
     pub(crate) fn write(&mut self, space: Space, address: u64, width: Width, value: u64) {
-        for piece in self.map.cut(space, address, width) {
+        let mut cut = Cut::new(space, address, width);
+        while let Some(piece) = cut.next(&self.map) {
             let Some(((), region, offset)) = piece.target else {
                 continue;
             };
