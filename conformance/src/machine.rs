@@ -105,6 +105,13 @@ pub trait Machine {
         Err(Stop::Unsupported(Caps::OUTPUTS))
     }
 
+    /// What the subject says when it refuses a machine of this set-up; `None` when it would start it. Needs
+    /// [`Caps::REFUSALS`].
+    fn refusal(&mut self, setup: &Setup) -> Result<Option<String>, Stop> {
+        let _ = setup;
+        Err(Stop::Unsupported(Caps::REFUSALS))
+    }
+
     /// System reset. Needs [`Caps::RESET`].
     fn reset(&mut self) -> Result<(), Stop> {
         Err(Stop::Unsupported(Caps::RESET))
@@ -393,8 +400,11 @@ impl Caps {
     /// What goes to CPUs and to the debugging devices' host is shown, and a case can take the CPU's part.
     pub const OUTPUTS: Caps = Caps(1 << 12);
 
+    /// The subject can be asked for further machines, and says which it refuses.
+    pub const REFUSALS: Caps = Caps(1 << 13);
+
     /// All named capabilities.
-    pub const NAMED: [(&'static str, Caps); 13] = [
+    pub const NAMED: [(&'static str, Caps); 14] = [
         ("clock", Caps::CLOCK),
         ("lines", Caps::LINES),
         ("string-io", Caps::STRING_IO),
@@ -408,6 +418,7 @@ impl Caps {
         ("time", Caps::TIME),
         ("exits", Caps::EXITS),
         ("outputs", Caps::OUTPUTS),
+        ("refusals", Caps::REFUSALS),
     ];
 
     /// Both sets together.

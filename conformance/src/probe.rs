@@ -298,6 +298,14 @@ impl<'a> Probe<'a> {
         answer
     }
 
+    /// What the subject says when it refuses a machine of this set-up; `None` when it would start it.
+    pub fn refusal(&mut self, setup: &Setup) -> Result<Option<String>, Stop> {
+        let answer = self.machine.refusal(setup);
+        self.record.accesses += 1;
+        self.line(format!("another machine of {setup:?} -> {answer:?}"));
+        answer
+    }
+
     /// Resets the system.
     pub fn reset(&mut self) -> Result<(), Stop> {
         let answer = self.machine.reset();

@@ -479,9 +479,9 @@ fn taped(way: Way, tape: &Arc<Mutex<Tape>>) -> Way {
     Way { adapter, ..way }
 }
 
-/// A recording has no word for what [`Caps::OUTPUTS`] is about.
+/// A recording has no word for what [`Caps::OUTPUTS`] and [`Caps::REFUSALS`] are about.
 fn recordable(caps: Caps) -> Caps {
-    Caps::OUTPUTS.missing(caps)
+    Caps::OUTPUTS.with(Caps::REFUSALS).missing(caps)
 }
 
 /// A case that panicked while it held the tape leaves it as it is; it is not kept anyway.

@@ -8,6 +8,8 @@ use crate::machine::{Caps, Output, Stop};
 use crate::probe::Probe;
 use crate::subject::options::OPTION_ROM;
 
+mod refused;
+
 const AREA: Case = Case {
     id: "",
     title: "",
@@ -212,6 +214,10 @@ pub(crate) const CASES: &[Case] = &[
         body: Body::Bus(pit_on),
         ..AREA
     },
+    refused::CPUS,
+    refused::DEVICES,
+    refused::FILE_NAMES,
+    refused::PARTS,
     Case {
         id: "options/rtc/auto",
         title: "With rtc=auto the clock is there unless the machine runs on KVM.",

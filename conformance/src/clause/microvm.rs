@@ -57,6 +57,8 @@ clauses! { "microvm", DOCUMENT;
         "With auto the 8259 pair and the 8254 are there always, and the clock unless the machine runs on KVM.";
     OPTIONS_IRQCHIP = "options-irqchip", "machine option kernel-irqchip",
         "Where the interrupt controllers are emulated makes no difference to what they answer.";
+    REFUSED = "refused", "command line",
+        "What the machine cannot be is refused with a reason, before anything starts.";
     DEBUG_DEVICES = "debug-devices", "isa-debug-exit and isa-debugcon",
         "The debugging devices are there when asked for: one at port 0xf4 reads 0, one at port 0x402 reads 0xe9.";
     DEBUG_OUTPUT = "debug-output", "isa-debug-exit and isa-debugcon",

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::case::Setup;
 use crate::machine::{Broken, Caps, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire};
 
 /// A machine with limits.
@@ -127,6 +128,11 @@ impl Machine for Limited {
     fn acknowledge(&mut self, wire: Wire) -> Result<Option<u8>, Stop> {
         self.count()?;
         self.inner.acknowledge(wire)
+    }
+
+    fn refusal(&mut self, setup: &Setup) -> Result<Option<String>, Stop> {
+        self.count()?;
+        self.inner.refusal(setup)
     }
 
     fn reset(&mut self) -> Result<(), Stop> {

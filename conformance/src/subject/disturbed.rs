@@ -3,6 +3,7 @@
 //! A case that passes although every single answer it got was falsified in turn has looked at nothing. The suite's own
 //! test holds each case against this machine, so that no case is believed before it was seen to fail.
 
+use crate::case::Setup;
 use crate::machine::{Caps, Facts, HostAction, LineEvent, Machine, Output, Stop, Width, Wire};
 
 /// Wraps a machine and falsifies its answer number `at`, counted from 0.
@@ -122,6 +123,12 @@ impl Machine for Disturbed {
         let vector = self.machine.acknowledge(wire)?;
         let mask = self.mask_now() as u8;
         Ok(vector.map(|vector| vector ^ mask))
+    }
+
+    fn refusal(&mut self, setup: &Setup) -> Result<Option<String>, Stop> {
+        let refusal = self.machine.refusal(setup)?;
+        let is_disturbed = self.mask_now() != 0;
+        Ok(refusal.filter(|_| !is_disturbed))
     }
 
     fn reset(&mut self) -> Result<(), Stop> {

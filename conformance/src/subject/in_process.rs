@@ -49,6 +49,7 @@ impl Adapter for InProcessAdapter {
         };
         Ok(Box::new(InProcess {
             machine,
+            layout: layout.clone(),
             facts,
             sent: Vec::new(),
             coming_back: VecDeque::new(),
@@ -60,6 +61,7 @@ impl Adapter for InProcessAdapter {
 
 struct InProcess {
     machine: vmm::machine::Machine,
+    layout: Layout,
     facts: Facts,
     /// What the serial port sent and nobody asked for yet.
     sent: Vec<u8>,
@@ -222,6 +224,12 @@ impl Machine for InProcess {
         Ok(inta)
     }
 
+    fn refusal(&mut self, setup: &Setup) -> Result<Option<String>, Stop> {
+        let config = config(setup, &self.layout)?;
+        let built = vmm::machine::Machine::new(&config);
+        Ok(built.err().map(|error| error.to_string()))
+    }
+
     fn reset(&mut self) -> Result<(), Stop> {
         self.machine.reset();
         self.collect();
@@ -300,6 +308,16 @@ fn config(setup: &Setup, layout: &Layout) -> Result<Config, Stop> {
             "fw-cfg-file" => {
                 let (name, text) = options::FW_CFG_FILE;
                 config.fw_cfg_files.push((name.to_owned(), text.into()));
+                continue;
+            }
+            "fw-cfg-file-without-name" => {
+                config.fw_cfg_files.push((String::new(), Vec::new()));
+                continue;
+            }
+            "fw-cfg-file-with-long-name" => {
+                config
+                    .fw_cfg_files
+                    .push((format!("{}s", options::FW_CFG_FILE.0), Vec::new()));
                 continue;
             }
             "boot-marks" => {
@@ -381,4 +399,5 @@ const CAPS: Caps = Caps::CLOCK
     .with(Caps::FROZEN)
     .with(Caps::FIRMWARE)
     .with(Caps::TIME)
-    .with(Caps::OUTPUTS);
+    .with(Caps::OUTPUTS)
+    .with(Caps::REFUSALS);

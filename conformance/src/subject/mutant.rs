@@ -1494,6 +1494,10 @@ impl Machine for Mutated {
         self.inner.acknowledge(wire)
     }
 
+    fn refusal(&mut self, setup: &Setup) -> Result<Option<String>, Stop> {
+        self.inner.refusal(setup)
+    }
+
     fn reset(&mut self) -> Result<(), Stop> {
         self.bug.reset(self.inner.as_mut())
     }

@@ -98,6 +98,10 @@ impl Machine for NullMachine {
         Ok(None)
     }
 
+    fn refusal(&mut self, _setup: &Setup) -> Result<Option<String>, Stop> {
+        Ok(None)
+    }
+
     fn reset(&mut self) -> Result<(), Stop> {
         Ok(())
     }
