@@ -555,6 +555,10 @@ fn request_unsupported(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn flush_completes(p: &mut Probe<'_>) -> Result<(), Stop> {
     need(p, feature::FLUSH, "FLUSH")?;
     let mut blk = Blk::start(p, feature::FLUSH)?;
+    flush(p, &mut blk)
+}
+
+fn flush(p: &mut Probe<'_>, blk: &mut Blk) -> Result<(), Stop> {
     let write = blk.write(p, 9, 1, 0x3c)?;
     p.check_eq("status of the write", write.status, outcome::OK);
     let flush = blk.request(p, kind::FLUSH, 0, Data::Nothing)?;

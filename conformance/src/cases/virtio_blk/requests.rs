@@ -1,6 +1,6 @@
 //! Requests of all kinds, in all the ways that a driver may put them.
 
-use super::{SECTORS, check_bytes, need, original};
+use super::{SECTORS, check_bytes, flush, need, original};
 use crate::driver::virtio_blk::{
     Blk, DATA, Data, FILL, ID_BLK, RING, SECTOR_BYTES, SIZE, config, feature, header_at, kind, outcome, status,
     status_at, write_header,
@@ -20,26 +20,28 @@ fn start_legacy(p: &mut Probe<'_>, features: u32) -> Result<Blk, Stop> {
     Ok(Blk::running(transport, queue))
 }
 
+/// A table of descriptors: address, length, flags and next of each.
+fn table(parts: &[(u64, u32, u16, u16)]) -> Vec<u8> {
+    let descriptors = parts.iter().map(|&(address, length, flags, next)| Descriptor {
+        address,
+        length,
+        flags,
+        next,
+    });
+    descriptors.flat_map(|descriptor| descriptor.bytes()).collect()
+}
+
 /// Reads sector 5 by a request that lies in a table.
 fn read_by_table(p: &mut Probe<'_>, blk: &mut Blk) -> Result<(), Stop> {
     let (header, status_gpa) = (header_at(0), status_at(0));
     write_header(p, header, kind::IN, 5)?;
     p.write_memory(DATA, &[FILL; 512])?;
     p.write_memory(status_gpa, &[outcome::UNWRITTEN])?;
-    let mut table = Vec::new();
-    for (address, length, flags, next) in [
+    let table = table(&[
         (header, 16, NEXT, 2),
         (status_gpa, 1, WRITE, 0),
         (DATA, SECTOR_BYTES, NEXT | WRITE, 1),
-    ] {
-        let descriptor = Descriptor {
-            address,
-            length,
-            flags,
-            next,
-        };
-        table.extend(descriptor.bytes());
-    }
+    ]);
     p.write_memory(TABLE, &table)?;
     let whole = Descriptor {
         address: TABLE,
@@ -78,13 +80,7 @@ pub(super) fn legacy_indirect(p: &mut Probe<'_>) -> Result<(), Stop> {
 pub(super) fn legacy_flush(p: &mut Probe<'_>) -> Result<(), Stop> {
     need(p, feature::FLUSH, "FLUSH")?;
     let mut blk = start_legacy(p, feature::FLUSH)?;
-    let write = blk.write(p, 9, 1, 0x3c)?;
-    p.check_eq("status of the write", write.status, outcome::OK);
-    let flush = blk.request(p, kind::FLUSH, 0, Data::Nothing)?;
-    p.check_eq("status of the flush", flush.status, outcome::OK);
-    let got = blk.read(p, 9, 1)?;
-    check_bytes(p, "sector 9", &got, &[0x3c; 512]);
-    Ok(())
+    flush(p, &mut blk)
 }
 
 /// A packet command as legacy drivers lay it out: header, command, sense, what the device tells of it, status.
@@ -166,25 +162,17 @@ pub(super) fn many_bytes(p: &mut Probe<'_>) -> Result<(), Stop> {
     transport.driver_ok(p)?;
     write_header(p, header_at(0), kind::IN, 0)?;
     p.write_memory(status_at(0), &[outcome::UNWRITTEN; MANY as usize])?;
-    let mut table = Vec::new();
-    for slot in 0..MANY {
-        for (address, length, flags, next) in [
+    let slots: Vec<u16> = (0..MANY).collect();
+    let parts = slots.iter().flat_map(|slot| {
+        [
             (header_at(0), 16, NEXT, 3 * slot + 1),
             (WHOLE_DISK, SECTORS as u32 * SECTOR_BYTES, NEXT | WRITE, 3 * slot + 2),
-            (status_at(slot), 1, WRITE, 0),
-        ] {
-            let descriptor = Descriptor {
-                address,
-                length,
-                flags,
-                next,
-            };
-            table.extend(descriptor.bytes());
-        }
-    }
+            (status_at(*slot), 1, WRITE, 0),
+        ]
+    });
+    let table = table(&parts.collect::<Vec<_>>());
     p.write_memory(queue.desc, &table)?;
     let mut blk = Blk::running(transport, queue);
-    let slots: Vec<u16> = (0..MANY).collect();
     blk.submit(p, &slots)?;
     let by_hand = p.caps().missing(Caps::CLOCK).is_empty();
     for _ in 0..MANY {
