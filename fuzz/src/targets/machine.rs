@@ -173,6 +173,7 @@ fn look(machine: &Machine, action: &Action, answer: &Answer, reached: &mut dyn F
         },
         Answer::Value(1..),
     ) = (action, answer)
+        && machine.board().fw_cfg.is_some()
     {
         reached("fw-cfg-read");
     }
