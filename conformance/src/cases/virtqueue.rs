@@ -339,7 +339,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         id: "virtqueue/needs-reset/notified-plainly",
-        title: "A device whose driver accepted VERSION_1 alone tells it, too, that it asks for a reset.",
+        title: "A driver that accepted VERSION_1 alone is told by a configuration change, too, to reset the device.",
         clause: &clause::NEEDS_RESET_NOTIFIED,
         body: Body::Bus(rules::needs_reset_plain),
         ..AREA
