@@ -156,11 +156,17 @@ impl Process {
     pub(super) fn obituary(&mut self, output: &str) -> String {
         let ms = self.began.elapsed().as_millis();
         let program = &self.program;
-        let end = match self.child.as_mut().map(Child::try_wait) {
-            Some(Ok(Some(status))) => format!("'{program}' ended with {status}, {ms} ms after its start at the latest"),
-            _ => format!("'{program}' still ran {ms} ms after its start and was killed"),
+        let (end, behind) = match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => {
+                let end = format!("'{program}' ended with {status}, {ms} ms after its start at the latest");
+                (end, STDERR_WAIT)
+            }
+            _ => {
+                let end = format!("'{program}' still ran {ms} ms after its start and was killed");
+                (end, STDERR_MOMENT)
+            }
         };
-        let _end_or_late = self.stderr_end.recv_timeout(STDERR_WAIT);
+        let _end_or_late = self.stderr_end.recv_timeout(behind);
         let mut text = format!("# {end}\n");
         for (what, said) in [("standard error", self.stderr().as_str()), ("console", output)] {
             let cut = said.ceil_char_boundary(said.len().saturating_sub(OUTPUT_BYTES_MAX));
@@ -283,6 +289,9 @@ const END_WAIT: Duration = Duration::from_millis(500);
 
 /// Longest that the last bytes of standard error are behind.
 const STDERR_WAIT: Duration = Duration::from_millis(500);
+
+/// The same of a process that still runs, whose standard error has no end to wait for.
+const STDERR_MOMENT: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
