@@ -16,6 +16,7 @@ mod i8042;
 mod ioapic;
 mod linux;
 mod memory_map;
+mod mp_table;
 mod options;
 mod pic;
 mod pit;
@@ -54,6 +55,7 @@ pub const AREAS: &[&[Case]] = &[
     virtio_net::CASES,
     virtio_console::CASES,
     boot::CASES,
+    mp_table::CASES,
     boot_time::CASES,
     delivery::CASES,
     delivery::CASES_PIC_OFF,
