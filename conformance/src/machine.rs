@@ -403,8 +403,11 @@ impl Caps {
     /// The subject can be asked for further machines, and says which it refuses.
     pub const REFUSALS: Caps = Caps(1 << 13);
 
+    /// A kernel was started, so that memory holds what is prepared for one. So it is at depth cpu.
+    pub const KERNEL: Caps = Caps(1 << 14);
+
     /// All named capabilities.
-    pub const NAMED: [(&'static str, Caps); 14] = [
+    pub const NAMED: [(&'static str, Caps); 15] = [
         ("clock", Caps::CLOCK),
         ("lines", Caps::LINES),
         ("string-io", Caps::STRING_IO),
@@ -419,6 +422,7 @@ impl Caps {
         ("exits", Caps::EXITS),
         ("outputs", Caps::OUTPUTS),
         ("refusals", Caps::REFUSALS),
+        ("kernel", Caps::KERNEL),
     ];
 
     /// Both sets together.

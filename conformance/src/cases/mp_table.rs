@@ -13,7 +13,7 @@ const AREA: Case = Case {
     clause: &mp::POINTER,
     level: Level::Must,
     features: &[Feature::MpTable],
-    needs: Caps::NONE,
+    needs: Caps::KERNEL,
     setup: Setup::DEFAULT,
     body: Body::Bus(pointer_well_formed),
 };
@@ -76,11 +76,6 @@ struct Table {
 
 impl Table {
     fn find(p: &mut Probe<'_>) -> Result<Table, Stop> {
-        if p.facts().kernel_entry.is_none() {
-            return Err(Stop::Unavailable(
-                "no kernel was started, and the table is written for one".to_owned(),
-            ));
-        }
         let mut found = None;
         for (start, length) in PLACES {
             let bytes = p.read_memory(start, length)?;

@@ -33,7 +33,8 @@ impl AgentAdapter {
     /// # Errors
     /// An image that cannot be read or is none, and a capability that does not exist.
     pub fn new(description: Arc<Description>, launch: Launch, image: PathBuf) -> Result<AgentAdapter, String> {
-        let caps = launch.caps()?;
+        // The agent is one.
+        let caps = launch.caps()?.with(Caps::KERNEL);
         let bytes = std::fs::read(&image).map_err(|error| format!("{}: read: {error}", image.display()))?;
         let entry = kernel::pvh_entry(&bytes).ok_or_else(|| {
             format!(

@@ -21,8 +21,7 @@ impl Adapter for NullAdapter {
     fn boot(&self, setup: &Setup, _layout: &Layout) -> Result<Box<dyn Machine>, BootFailure> {
         let facts = Facts {
             append: setup.append.map(str::to_owned),
-            // It can do all, so it has started a kernel, too.
-            kernel_entry: super::kernel::entry_of_setup(setup).or(Some(0x10_0000)),
+            kernel_entry: super::kernel::entry_of_setup(setup),
             ..Facts::default()
         };
         Ok(Box::new(NullMachine { facts }))
