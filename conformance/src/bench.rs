@@ -138,7 +138,7 @@ impl Guest {
             // The kernel runs, its console is up, it is done.
             Guest::Halt | Guest::Toll => &[(1, "kernel"), (2, "console"), (LAST_MARK, "done")],
             // Its first program begins, and is done.
-            Guest::Linux => &[(4, "init"), (LAST_MARK, "done")],
+            Guest::Linux => &[(INIT_MARK, "init"), (LAST_MARK, "done")],
         }
     }
 
@@ -146,7 +146,7 @@ impl Guest {
     fn weighed_at(self) -> u8 {
         match self {
             Guest::Halt | Guest::Toll => LAST_MARK,
-            Guest::Linux => 4,
+            Guest::Linux => INIT_MARK,
         }
     }
 
@@ -585,6 +585,9 @@ const SETUP: Setup = Setup {
     options: &[],
     ..Setup::DEFAULT
 };
+
+/// Linux runs its first program.
+const INIT_MARK: u8 = 4;
 
 /// The guest is done.
 const LAST_MARK: u8 = 3;

@@ -149,6 +149,14 @@ impl Transport {
         p.require_eq("Status after FEATURES_OK", got, want)
     }
 
+    /// Tells a legacy device that there is a driver with pages of 4 KiB, which accepts `features`; it knows no
+    /// FEATURES_OK.
+    pub fn negotiate_legacy(self, p: &mut Probe<'_>, features: u32) -> Result<(), Stop> {
+        self.acknowledge(p)?;
+        self.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
+        self.accept(p, 0, features)
+    }
+
     /// Tells a modern transport where queue 0 lies, and makes it ready.
     pub fn set_queue(self, p: &mut Probe<'_>, queue: &Queue) -> Result<(), Stop> {
         self.set_queue_at(p, 0, queue)
@@ -172,9 +180,7 @@ impl Transport {
     /// Brings a legacy device up with queue 0 of `size` entries from `gpa` on, which is a multiple of 4096: pages and
     /// alignment of 4 KiB, descriptors, the avail ring behind them, the used ring on the next page.
     pub fn start_legacy(self, p: &mut Probe<'_>, gpa: u64, size: u16) -> Result<Queue, Stop> {
-        self.acknowledge(p)?;
-        self.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-        self.accept(p, 0, 0)?;
+        self.negotiate_legacy(p, 0)?;
         let queue = self.set_legacy_queue(p, 0, gpa, size)?;
         self.driver_ok(p)?;
         Ok(queue)
@@ -326,6 +332,14 @@ impl Descriptor {
             length,
             flags: WRITE,
             next: 0,
+        }
+    }
+
+    /// A table of descriptors elsewhere, in so many bytes.
+    pub fn indirect(address: u64, length: u32) -> Descriptor {
+        Descriptor {
+            flags: INDIRECT,
+            ..Descriptor::writable(address, length)
         }
     }
 

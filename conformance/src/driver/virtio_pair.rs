@@ -2,7 +2,7 @@
 //!
 //! Source: virtio 1.2, 5.1.2 and 5.3.2 "Virtqueues".
 
-use super::virtio_mmio::{Descriptor, INDIRECT, NEXT, Queue, Transport, WRITE, reg};
+use super::virtio_mmio::{Descriptor, NEXT, Queue, Transport, WRITE, reg};
 use crate::machine::Stop;
 use crate::probe::Probe;
 
@@ -56,9 +56,7 @@ impl Pair {
     /// A legacy device that accepted `features`.
     pub fn start_legacy(p: &mut Probe<'_>, features: u32) -> Result<Pair, Stop> {
         let transport = Transport::first_device(p);
-        transport.acknowledge(p)?;
-        transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-        transport.accept(p, 0, features)?;
+        transport.negotiate_legacy(p, features)?;
         let receive = transport.set_legacy_queue(p, RECEIVEQ, RECEIVE_RING, SIZE)?;
         let transmit = transport.set_legacy_queue(p, TRANSMITQ, TRANSMIT_RING, SIZE)?;
         transport.driver_ok(p)?;
@@ -85,17 +83,19 @@ impl Pair {
     pub fn give_silently(&mut self, p: &mut Probe<'_>, length: u32) -> Result<(), Stop> {
         let slot = self.given % SLOTS;
         p.write_memory(received_at(slot), &vec![FILL; SLOT_BYTES.min(length as usize)])?;
-        let buffer = Descriptor::writable(received_at(slot), length);
-        offer(p, &self.receive, self.given, &[buffer])?;
-        self.given = self.given.wrapping_add(1);
-        Ok(())
+        self.offer_to_receive(p, &[Descriptor::writable(received_at(slot), length)])
     }
 
     /// Makes a chain available to receive into, be it what it may, and notifies; `flags` of its descriptors lack NEXT.
     pub fn give_chain(&mut self, p: &mut Probe<'_>, chain: &[Descriptor]) -> Result<(), Stop> {
+        self.offer_to_receive(p, chain)?;
+        self.transport.write(p, reg::QUEUE_NOTIFY, RECEIVEQ)
+    }
+
+    fn offer_to_receive(&mut self, p: &mut Probe<'_>, chain: &[Descriptor]) -> Result<(), Stop> {
         offer(p, &self.receive, self.given, chain)?;
         self.given = self.given.wrapping_add(1);
-        self.transport.write(p, reg::QUEUE_NOTIFY, RECEIVEQ)
+        Ok(())
     }
 
     /// Sends bytes out of one buffer, and notifies.
@@ -106,9 +106,7 @@ impl Pair {
     /// The same without the notification.
     pub fn send_silently(&mut self, p: &mut Probe<'_>, bytes: &[u8]) -> Result<(), Stop> {
         let chain = self.place(p, bytes, &[bytes.len()])?;
-        offer(p, &self.transmit, self.sent, &chain)?;
-        self.sent = self.sent.wrapping_add(1);
-        Ok(())
+        self.offer_to_send(p, &chain)
     }
 
     /// Sends bytes cut into buffers of so many bytes each, and notifies.
@@ -122,20 +120,19 @@ impl Pair {
         let chain = self.place(p, bytes, lengths)?;
         let table: Vec<u8> = linked(&chain, 0).iter().flat_map(Descriptor::bytes).collect();
         p.write_memory(TABLE, &table)?;
-        let whole = Descriptor {
-            address: TABLE,
-            length: table.len() as u32,
-            flags: INDIRECT,
-            next: 0,
-        };
-        self.send_chain(p, &[whole])
+        self.send_chain(p, &[Descriptor::indirect(TABLE, table.len() as u32)])
     }
 
     /// Makes a chain available to send, be it what it may, and notifies; `flags` of its descriptors lack NEXT.
     pub fn send_chain(&mut self, p: &mut Probe<'_>, chain: &[Descriptor]) -> Result<(), Stop> {
+        self.offer_to_send(p, chain)?;
+        self.transport.write(p, reg::QUEUE_NOTIFY, TRANSMITQ)
+    }
+
+    fn offer_to_send(&mut self, p: &mut Probe<'_>, chain: &[Descriptor]) -> Result<(), Stop> {
         offer(p, &self.transmit, self.sent, chain)?;
         self.sent = self.sent.wrapping_add(1);
-        self.transport.write(p, reg::QUEUE_NOTIFY, TRANSMITQ)
+        Ok(())
     }
 
     /// Puts bytes into the memory of the next request to send, and describes them in parts.

@@ -100,13 +100,9 @@ fn file_names(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn parts(p: &mut Probe<'_>) -> Result<(), Stop> {
     check_devices(p, &["virtio-rng"], false)?;
     check_devices(p, &["virtio-rng-at-2"], true)?;
-    for (feature, devices) in [
-        (Feature::FwCfg, &["option-rom"] as &[&str]),
-        (Feature::FwCfg, &["fw-cfg-file"]),
-    ] {
-        if !p.layout().has(feature) {
-            check_devices(p, devices, true)?;
-        }
+    if !p.layout().has(Feature::FwCfg) {
+        check_devices(p, &["option-rom"], true)?;
+        check_devices(p, &["fw-cfg-file"], true)?;
     }
     Ok(())
 }

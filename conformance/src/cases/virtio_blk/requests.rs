@@ -5,16 +5,14 @@ use crate::driver::virtio_blk::{
     Blk, DATA, Data, FILL, ID_BLK, RING, SECTOR_BYTES, SIZE, config, feature, header_at, kind, outcome, status,
     status_at, write_header,
 };
-use crate::driver::virtio_mmio::{Descriptor, INDIRECT, INDIRECT_DESC, NEXT, Queue, Transport, WRITE, reg};
+use crate::driver::virtio_mmio::{Descriptor, INDIRECT_DESC, NEXT, Queue, Transport, WRITE, reg};
 use crate::machine::{Caps, Stop, Width};
 use crate::probe::Probe;
 
 /// A started legacy disk, whose driver accepted `features`.
 fn start_legacy(p: &mut Probe<'_>, features: u32) -> Result<Blk, Stop> {
     let transport = Transport::first_device(p);
-    transport.acknowledge(p)?;
-    transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-    transport.accept(p, 0, features)?;
+    transport.negotiate_legacy(p, features)?;
     let queue = transport.set_legacy_queue(p, 0, RING, SIZE)?;
     transport.driver_ok(p)?;
     Ok(Blk::running(transport, queue))
@@ -43,12 +41,7 @@ fn read_by_table(p: &mut Probe<'_>, blk: &mut Blk) -> Result<(), Stop> {
         (DATA, SECTOR_BYTES, NEXT | WRITE, 1),
     ]);
     p.write_memory(TABLE, &table)?;
-    let whole = Descriptor {
-        address: TABLE,
-        length: table.len() as u32,
-        flags: INDIRECT,
-        next: 0,
-    };
+    let whole = Descriptor::indirect(TABLE, table.len() as u32);
     blk.queue.describe(p, 0, whole)?;
     blk.submit(p, &[0])?;
     blk.wait(p)?;

@@ -116,9 +116,7 @@ pub(super) fn avail_event(p: &mut Probe<'_>) -> Result<(), Stop> {
 pub(super) fn legacy_avail_event(p: &mut Probe<'_>) -> Result<(), Stop> {
     need(p, driver::EVENT_IDX, "VIRTIO_F_EVENT_IDX")?;
     let transport = Transport::first_device(p);
-    transport.acknowledge(p)?;
-    transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-    transport.accept(p, 0, driver::EVENT_IDX)?;
+    transport.negotiate_legacy(p, driver::EVENT_IDX)?;
     let queue = transport.set_legacy_queue(p, 0, RING, SIZE)?;
     transport.driver_ok(p)?;
     serve_when_asked(p, transport, &queue)
@@ -200,9 +198,7 @@ pub(super) fn index_wraps(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn start_legacy(p: &mut Probe<'_>, then_word_1: bool) -> Result<(Transport, Queue), Stop> {
     need(p, driver::NOTIFY_ON_EMPTY, "VIRTIO_F_NOTIFY_ON_EMPTY")?;
     let transport = Transport::first_device(p);
-    transport.acknowledge(p)?;
-    transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-    transport.accept(p, 0, driver::NOTIFY_ON_EMPTY)?;
+    transport.negotiate_legacy(p, driver::NOTIFY_ON_EMPTY)?;
     if then_word_1 {
         transport.accept(p, 1, 0)?;
     }
@@ -271,9 +267,7 @@ pub(super) fn legacy_layout(p: &mut Probe<'_>) -> Result<(), Stop> {
     for (size, align) in [(4u16, 4096u32), (4, 256), (8, 64), (16, 128), (2, 512), (8, 16)] {
         p.point(format!("{size} descriptors, alignment {align}"));
         let transport = Transport::first_device(p);
-        transport.acknowledge(p)?;
-        transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-        transport.accept(p, 0, 0)?;
+        transport.negotiate_legacy(p, 0)?;
         let avail = RING + 16 * u64::from(size);
         let queue = Queue {
             desc: RING,

@@ -61,9 +61,7 @@ pub(super) fn legacy_registers(p: &mut Probe<'_>) -> Result<(), Stop> {
         for value in [0, 3, 0x8000_0000, u32::MAX] {
             p.point(format!("{name} {value:#x}"));
             let transport = Transport::first_device(p);
-            transport.acknowledge(p)?;
-            transport.write(p, reg::GUEST_PAGE_SIZE, 4096)?;
-            transport.accept(p, 0, 0)?;
+            transport.negotiate_legacy(p, 0)?;
             transport.write(p, reg::QUEUE_SEL, 0)?;
             p.write_memory(RING, &[0; 0x3000])?;
             transport.write(p, offset, value)?;
