@@ -15,6 +15,8 @@ const LAB: &str = "--lab";
 
 /// Exit code for a harness that could not even start, beside the suite's own.
 pub(crate) const NOT_STARTED: u8 = 3;
+/// A run was not as expected.
+pub(crate) const UNEXPECTED: u8 = 1;
 
 /// Builds, runs, and passes the suite's exit code on.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {

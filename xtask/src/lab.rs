@@ -21,7 +21,7 @@ use crate::{guest_images, shell};
 use archive::Archive;
 use arguments::LabArguments;
 use machine::{Ended, Machine};
-use results::unpack;
+use results::{only_timeouts, unpack};
 use stock_kernel::StockKernel;
 
 /// What the lab needs of its kernel's modules, each after those that it needs: the ports, then KVM.
@@ -53,6 +53,8 @@ const CPUS: u32 = 1;
 const CPUS_OF_SECOND_START: u32 = 2;
 /// What of the limit is for the boot, for the cases that run when their time is over, and for bringing results back.
 const AROUND_RUN: u64 = 4;
+/// What the runs leave: the suite's, and that of a stock kernel.
+const REPORTS: [&str; 2] = ["report.json", "stock-kernel.json"];
 /// How much of a log is shown.
 const TAIL_LINES: usize = 15;
 
@@ -81,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         bail!("the lab needs qemu-system-x86_64; `cargo xtask setup --install` gets it");
     }
     let kernel = StockKernel::get()?;
-    let folder = shell::target().join("touchstone/lab");
+    let folder = folder();
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }
@@ -128,6 +130,21 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         folder.join("report.json").display()
     );
     Ok(code)
+}
+
+/// Whether all that was not as expected in the last run of the lab are timeouts.
+pub(crate) fn only_timed_out() -> Result<bool> {
+    let reports = REPORTS.map(|name| folder().join(name));
+    let reports = reports.iter().filter(|file| file.is_file());
+    let texts: Vec<String> = reports
+        .map(|file| fs::read_to_string(file).with_context(|| format!("read {}", file.display())))
+        .collect::<Result<_>>()?;
+    only_timeouts(&texts)
+}
+
+/// Where what concerns the last run is.
+fn folder() -> PathBuf {
+    shell::target().join("touchstone/lab")
 }
 
 /// Builds what runs inside and puts it into an initramfs.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 use crate::conformance::NOT_STARTED;
 
@@ -48,6 +49,46 @@ fn unpack_bytes(mut bytes: &[u8], mut write: impl FnMut(&str, &[u8]) -> Result<(
     }
 }
 
+/// Whether the results of these reports that nobody expected are timeouts, all of them, and there is no other problem.
+pub(super) fn only_timeouts(reports: &[String]) -> Result<bool> {
+    let mut timeouts = 0;
+    for report in reports {
+        let report: Report = serde_json::from_str(report).context("its report")?;
+        let unexpected = report
+            .results
+            .iter()
+            .filter(|entry| entry.standing.kind == "unexpected");
+        for entry in unexpected {
+            if entry.verdict != "timeout" {
+                return Ok(false);
+            }
+            timeouts += 1;
+        }
+        if !report.problems.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(timeouts != 0)
+}
+
+/// What is read of a report of the suite.
+#[derive(Deserialize)]
+struct Report {
+    results: Vec<Entry>,
+    problems: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    verdict: String,
+    standing: Standing,
+}
+
+#[derive(Deserialize)]
+struct Standing {
+    kind: String,
+}
+
 /// Whether a path stays below the folder that it is joined to.
 fn is_below(path: &str) -> bool {
     Path::new(path)
@@ -78,6 +119,29 @@ mod tests {
             files,
             [("a/b c".to_owned(), b"x\ny".to_vec()), ("d".to_owned(), Vec::new())]
         );
+    }
+
+    #[test]
+    fn only_timeouts_alone_are_worth_another_run() {
+        let report = |verdict: &str, kind: &str, problems: &str| {
+            format!(
+                r#"{{"schema":1,"problems":[{problems}],"results":[
+                    {{"case":"a","verdict":"fail","standing":{{"kind":"known","why":"x"}}}},
+                    {{"case":"b","verdict":"{verdict}","standing":{{"kind":"{kind}","why":"y"}}}}]}}"#
+            )
+        };
+        let timeout = report("timeout", "unexpected", "");
+        let good = report("pass", "expected", "");
+        let judge = |reports: &[&String]| {
+            let reports: Vec<String> = reports.iter().map(|report| (*report).clone()).collect();
+            only_timeouts(&reports).expect("reports")
+        };
+        assert!(judge(&[&timeout]) && judge(&[&good, &timeout]));
+        assert!(!judge(&[&good]), "nothing to do again");
+        assert!(!judge(&[&timeout, &report("fail", "unexpected", "")]));
+        assert!(!judge(&[&timeout, &report("crash", "unexpected", "")]));
+        assert!(!judge(&[&report("timeout", "unexpected", "\"a depth is missing\"")]));
+        assert!(only_timeouts(&["{}".to_owned()]).is_err());
     }
 
     #[test]
