@@ -165,8 +165,8 @@ clauses! { "virtio", DOCUMENT;
         "Where no offload was negotiated, flags are 0 and gso_type is VIRTIO_NET_HDR_GSO_NONE.";
     NET_NUM_BUFFERS = "net-num-buffers", "5.1.6.4.1 Device Requirements: Processing of Incoming Packets",
         "If VIRTIO_NET_F_MRG_RXBUF was not negotiated, the device sets num_buffers to 1.";
-    NET_UNMERGED = "net-unmerged", "5.1.6.4 Processing of Incoming Packets",
-        "If VIRTIO_NET_F_MRG_RXBUF was not negotiated, a frame takes a single buffer.";
+    NET_UNMERGED = "net-unmerged", "5.1.6.3.2 Device Requirements: Setting Up Receive Buffers",
+        "Without VIRTIO_NET_F_MRG_RXBUF the device uses a single buffer for a frame.";
     NET_MERGED = "net-merged", "5.1.6.4.1 Device Requirements: Processing of Incoming Packets",
         "With VIRTIO_NET_F_MRG_RXBUF num_buffers counts the buffers of a frame, all but the last of which are full.";
     NET_LEGACY_HEADER = "net-legacy-header", "5.1.6.1 Legacy Interface: Device Operation",
