@@ -268,7 +268,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         id: "ioapic/timer/pin-2",
-        title: "The timer interrupts through entry 2, not 0.",
+        title: "The timer interrupts through entry 2, or 0 where it may be wired so, and not through both.",
         clause: &microvm::GSI_WIRING,
         features: TIMER_FEATURES,
         body: Body::Bus(timer_pin),
@@ -706,6 +706,16 @@ fn eoi_asserted(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 /// OUT of counter 0 is GSI 0.
 fn timer_pin(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let inputs = p.layout().timer_inputs;
+    let pending = |p: &mut Probe<'_>| -> Result<Vec<u8>, Stop> {
+        let mut set = Vec::new();
+        for entry in [0, 2] {
+            if ioapic::read(p, ioapic::low(entry))? & REMOTE_IRR != 0 {
+                set.push(entry);
+            }
+        }
+        Ok(set)
+    };
     pic::lower_timer(p)?;
     for entry in [0, 2] {
         ioapic::write(p, ioapic::low(entry), MASKED | LEVEL | VECTOR)?;
@@ -713,14 +723,25 @@ fn timer_pin(p: &mut Probe<'_>) -> Result<(), Stop> {
     for entry in [0, 2] {
         ioapic::write(p, ioapic::low(entry), LEVEL | VECTOR)?;
     }
-    let low = ioapic::read(p, ioapic::low(2))?;
-    // On a busy host the 55 ms of the low line may be over; then the read tells nothing.
+    let early = pending(p)?;
+    // On a busy host the 55 ms of the low line may be over; then the reads tell nothing.
     if !pit::out(p, 0)? {
-        p.check_eq("remote IRR of entry 2 while OUT is low", low & REMOTE_IRR, 0u32);
+        let is_none = early.is_empty();
+        p.check(
+            "entries with remote IRR while OUT is low",
+            is_none,
+            format!("{early:?}"),
+            "none",
+        );
     }
     pic::raise_timer(p)?;
-    let (pin_0, pin_2) = (ioapic::read(p, ioapic::low(0))?, ioapic::read(p, ioapic::low(2))?);
-    p.check_eq("remote IRR of entry 0", pin_0 & REMOTE_IRR, 0u32);
-    p.check_eq("remote IRR of entry 2", pin_2 & REMOTE_IRR, REMOTE_IRR);
+    let set = pending(p)?;
+    let (got, want) = (format!("{set:?}"), format!("one of {inputs:?}"));
+    p.check(
+        "entries with remote IRR",
+        set.len() == 1 && inputs.contains(&set[0]),
+        got,
+        want,
+    );
     Ok(())
 }

@@ -65,6 +65,7 @@ impl OwnProfile {
             virtio_stride_bytes: self.virtio_stride_bytes.unwrap_or(base.virtio_stride_bytes),
             virtio_count: self.virtio_count.unwrap_or(base.virtio_count),
             virtio_gsi: self.virtio_gsi.unwrap_or(base.virtio_gsi),
+            timer_inputs: base.timer_inputs,
             virtio_cmdline_size: size.map_or(base.virtio_cmdline_size, kept),
             ram_whole_below_bytes: self.ram_whole_below_bytes.unwrap_or(base.ram_whole_below_bytes),
             ram_low_bytes: self.ram_low_bytes.unwrap_or(base.ram_low_bytes),
