@@ -6,12 +6,13 @@ mod archive;
 mod arguments;
 pub(crate) mod beside;
 mod machine;
+mod programs;
 mod results;
 pub(crate) mod stock_kernel;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -64,8 +65,7 @@ pub(crate) struct Options {
     /// Longest run of the lab in seconds, its boot included.
     #[arg(long, default_value_t = LIMIT_S, value_parser = clap::value_parser!(u64).range(60..=86_400))]
     pub(crate) limit_s: u64,
-    /// Takes a program and its libraries along, so that subjects can start it; may be repeated. QEMU comes along by
-    /// itself when it is a subject.
+    /// Takes a program and its libraries along; may be repeated. Those that subjects start come along by themselves.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) carry: Vec<String>,
     /// Boots Debian's own kernel, too, in a second run of the cases that start a bzImage.
@@ -78,7 +78,7 @@ pub(crate) struct Options {
 
 /// Runs the lab and returns the exit code of the suite inside.
 pub(crate) fn run(options: &Options) -> Result<u8> {
-    let arguments = LabArguments::new(&options.arguments)?;
+    let arguments = LabArguments::new(&options.arguments, &options.carry)?;
     if shell::first_line("qemu-system-x86_64", &["--version"]).is_none() {
         bail!("the lab needs qemu-system-x86_64; `cargo xtask setup --install` gets it");
     }
@@ -88,10 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut carried: Vec<&str> = options.carry.iter().map(String::as_str).collect();
-    if arguments.has_subject("qemu") {
-        carried.push("qemu-system-x86_64");
-    }
+    let carried = programs::all(&options.carry, arguments.subjects())?;
     let run_s = options.limit_s - options.limit_s / AROUND_RUN;
     let told = [
         ("lab/arguments", arguments.inside(options.stock_kernel)),
@@ -151,7 +148,7 @@ fn folder() -> PathBuf {
 fn pack(
     kernel: &StockKernel,
     inputs: &[(PathBuf, String)],
-    carried: &[&str],
+    carried: &BTreeMap<PathBuf, PathBuf>,
     told: &[(&str, String)],
 ) -> Result<Vec<u8>> {
     let programs = build()?;
@@ -181,13 +178,8 @@ fn pack(
     for (file, path) in inputs {
         add(path, file)?;
     }
-    for name in carried {
-        let program = find_program(name)?;
-        // Where a distribution has it: QEMU looks for its firmware from there.
-        add(&format!("usr/bin/{}", shell::name_of(&program)), &program)?;
-        for library in libraries(&program)? {
-            add(&library.to_string_lossy(), &library)?;
-        }
+    for (path, file) in carried {
+        add(&path.to_string_lossy(), file)?;
     }
     for (path, text) in told {
         archive.file(path, text.as_bytes())?;
@@ -215,28 +207,6 @@ fn build() -> Result<PathBuf> {
     build(&["--package", "vmm", "--package", "conformance", "--bins"])?;
     build(&["--package", "guest-images", "--features", "lab", "--bin", "lab-init"])?;
     Ok(target.join(TARGET).join("debug"))
-}
-
-fn find_program(name: &str) -> Result<PathBuf> {
-    if name.contains('/') {
-        return Ok(PathBuf::from(name));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut programs = std::env::split_paths(&path).map(|folder| folder.join(name));
-    programs
-        .find(|program| program.is_file())
-        .with_context(|| format!("--carry {name}: no such program in PATH"))
-}
-
-/// The shared libraries of a program, its loader among them; none for a static one.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd").arg(program).output().context("start ldd")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)` for the loader.
-    let words = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
-    Ok(words.map(PathBuf::from).collect())
 }
 
 fn tail(log: &Path) -> String {

@@ -74,16 +74,21 @@ fn run() -> Result<i32, String> {
 
 fn folders() -> Result<(), String> {
     let flags = MountFlags::empty();
+    // The last two are what VMMs with a terminal for a serial port, and with shared guest memory, ask for.
     for (kind, folder) in [
         ("proc", "/proc"),
         ("sysfs", "/sys"),
         ("devtmpfs", "/dev"),
-        ("tmpfs", "/tmp"),
+        ("devpts", "/dev/pts"),
+        ("tmpfs", "/dev/shm"),
     ] {
         let mounted = fs::create_dir_all(folder).and_then(|()| Ok(mount(kind, folder, kind, flags, None)?));
         mounted.map_err(|error| format!("mount {folder}: {error}"))?;
     }
-    fs::create_dir_all("/out").map_err(|error| format!("/out: {error}"))?;
+    // In memory as everything is; files that were taken along may lie in the first.
+    for folder in ["/tmp", "/out"] {
+        fs::create_dir_all(folder).map_err(|error| format!("{folder}: {error}"))?;
+    }
     // Guests may have more RAM than the lab, as long as they do not use it.
     let overcommit = "/proc/sys/vm/overcommit_memory";
     fs::write(overcommit, "1").map_err(|error| format!("{overcommit}: {error}"))

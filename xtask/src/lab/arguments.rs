@@ -2,7 +2,7 @@
 //! are brought back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -18,15 +18,10 @@ const DEFAULTS: [(&str, &str); 4] = [
     ("--capsules", "capsules"),
 ];
 
-/// Options that the lab gives by itself.
-const FIXED: [&str; 6] = [
-    "--images",
-    "/lab/images",
-    "--host",
-    "lab",
-    "--replay-by",
-    "cargo xtask lab --",
-];
+/// Options that the lab gives by itself, besides `--replay-by`.
+const FIXED: [&str; 4] = ["--images", "/lab/images", "--host", "lab"];
+/// Folders of the lab's own.
+const RESERVED: [&str; 9] = ["bin", "dev", "golden", "init", "lab", "out", "proc", "sys", "usr"];
 /// The run that boots the lab's own kernel: the cases of a boot that any kernel can be given to.
 const STOCK: [&str; 12] = [
     "--depth",
@@ -46,6 +41,8 @@ const STOCK: [&str; 12] = [
 /// What `touchstone run` is given inside, and what goes in and out for it.
 pub(crate) struct LabArguments {
     inside: Vec<String>,
+    /// What the lab gives to each run by itself.
+    fixed: Vec<String>,
     subjects: Vec<String>,
     inputs: Vec<(PathBuf, String)>,
     /// Path below the folder of results, and where the caller wants it.
@@ -53,9 +50,14 @@ pub(crate) struct LabArguments {
 }
 
 impl LabArguments {
-    pub(crate) fn new(arguments: &[String]) -> Result<LabArguments> {
+    /// `carry` are the programs that the caller takes along, which a replay needs, too.
+    pub(crate) fn new(arguments: &[String], carry: &[String]) -> Result<LabArguments> {
+        let carried: String = carry.iter().map(|program| format!(" --carry {program}")).collect();
+        let mut fixed = FIXED.map(str::to_owned).to_vec();
+        fixed.extend(["--replay-by".to_owned(), format!("cargo xtask lab{carried} --")]);
         let mut lab = LabArguments {
             inside: Vec::new(),
+            fixed,
             subjects: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -70,8 +72,7 @@ impl LabArguments {
                 lab.inside.push(option);
                 continue;
             };
-            let is_file = INPUTS.contains(&option.as_str())
-                || (option == "--subject" && (value.ends_with(".toml") || value.contains('/')));
+            let is_file = INPUTS.contains(&option.as_str()) || (option == "--subject" && is_subject_file(&value));
             let inside = if OUTPUTS.contains(&option.as_str()) {
                 lab.output(&option, &value)
             } else if is_file {
@@ -95,15 +96,7 @@ impl LabArguments {
             };
             lab.inside.extend([(*option).to_owned(), value]);
         }
-        let fixed = [
-            "--images",
-            "/lab/images",
-            "--host",
-            "lab",
-            "--replay-by",
-            "cargo xtask lab --",
-        ];
-        lab.inside.extend(fixed.map(str::to_owned));
+        lab.inside.extend(lab.fixed.iter().cloned());
         Ok(lab)
     }
 
@@ -111,7 +104,8 @@ impl LabArguments {
     pub(crate) fn inside(&self, with_stock_kernel: bool) -> String {
         let mut text = self.inside.join("\n");
         if with_stock_kernel {
-            let words: Vec<&str> = STOCK.into_iter().chain(FIXED).collect();
+            let fixed = self.fixed.iter().map(String::as_str);
+            let words: Vec<&str> = STOCK.into_iter().chain(fixed).collect();
             text += &format!("\n\n{}", words.join("\n"));
         }
         text
@@ -122,9 +116,9 @@ impl LabArguments {
         &self.inputs
     }
 
-    /// Whether one of the suite's own subjects is asked for.
-    pub(crate) fn has_subject(&self, name: &str) -> bool {
-        self.subjects.iter().any(|subject| subject == name)
+    /// The subjects that are asked for, by name or by file.
+    pub(crate) fn subjects(&self) -> &[String] {
+        &self.subjects
     }
 
     /// Puts what came back to where the caller wants it.
@@ -142,13 +136,30 @@ impl LabArguments {
         format!("/out/{name}")
     }
 
+    /// Takes a file along, to where its path leads in the lab, too, whose folder is `/`: what a report says of it holds
+    /// outside. One whose path leads elsewhere, or is taken, gets a place of its own.
     fn input(&mut self, value: &str) -> String {
         let file = PathBuf::from(value);
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let path = format!("/lab/files/{}/{name}", self.inputs.len());
-        self.inputs.push((file, path.clone()));
-        path
+        let below = file.strip_prefix("/").unwrap_or(&file);
+        let mut parts = below.components().filter(|part| *part != Component::CurDir).peekable();
+        let first = parts.peek().map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let is_free = first.is_some_and(|first| !RESERVED.contains(&first.as_str()));
+        let (path, said) = if is_free && parts.clone().all(|part| matches!(part, Component::Normal(_))) {
+            let path: PathBuf = parts.collect();
+            (format!("/{}", path.display()), value.to_owned())
+        } else {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let path = format!("/lab/files/{}/{name}", self.inputs.len());
+            (path.clone(), path)
+        };
+        self.inputs.push((file, path));
+        said
     }
+}
+
+/// Whether a subject is asked for by its file.
+pub(super) fn is_subject_file(subject: &str) -> bool {
+    subject.ends_with(".toml") || subject.contains('/')
 }
 
 /// Options with their values, `--option value` and `--option=value` alike. A word without `--` belongs to the option
@@ -196,7 +207,7 @@ mod tests {
 
     fn lab(words: &str) -> LabArguments {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-        LabArguments::new(&words).expect("good arguments")
+        LabArguments::new(&words, &[]).expect("good arguments")
     }
 
     #[test]
@@ -206,18 +217,43 @@ mod tests {
         let inside = lab.inside.join(" ");
         assert!(
             inside.starts_with(
-                "--subject /lab/files/0/mine.toml --subject qemu --html /out/html --depth guest \
+                "--subject x/mine.toml --subject qemu --html /out/html --depth guest \
                  --report /out/report.json --matrix --shuffle --patience 4 --capsules /out/capsules "
             ),
             "{inside}"
         );
-        assert!(lab.has_subject("qemu") && !lab.has_subject("reference"));
+        assert_eq!(lab.subjects(), ["x/mine.toml", "qemu"]);
         assert_eq!(
             lab.inputs(),
-            [(PathBuf::from("x/mine.toml"), "/lab/files/0/mine.toml".to_owned())]
+            [(PathBuf::from("x/mine.toml"), "/x/mine.toml".to_owned())]
         );
         let outputs: Vec<_> = lab.outputs.iter().map(|(inside, _)| inside.as_str()).collect();
         assert_eq!(outputs, ["html", "report.json"]);
+    }
+
+    #[test]
+    fn a_file_is_where_its_path_leads_unless_it_leads_elsewhere() {
+        for (given, said, path) in [
+            ("mine.toml", "mine.toml", "/mine.toml"),
+            ("./x/mine.toml", "./x/mine.toml", "/x/mine.toml"),
+            ("/tmp/mine.toml", "/tmp/mine.toml", "/tmp/mine.toml"),
+            ("../mine.toml", "/lab/files/0/mine.toml", "/lab/files/0/mine.toml"),
+            ("x/../mine.toml", "/lab/files/0/mine.toml", "/lab/files/0/mine.toml"),
+            ("/lab/mine.toml", "/lab/files/0/mine.toml", "/lab/files/0/mine.toml"),
+            ("golden/mine.toml", "/lab/files/0/mine.toml", "/lab/files/0/mine.toml"),
+        ] {
+            let lab = lab(&format!("--subject {given}"));
+            assert_eq!(lab.inside[1], said);
+            assert_eq!(lab.inputs(), [(PathBuf::from(given), path.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn replay_takes_the_same_programs_along() {
+        let carry = ["x/my-vmm".to_owned(), "helper".to_owned()];
+        let lab = LabArguments::new(&[], &carry).expect("good arguments");
+        let replay = "--replay-by\ncargo xtask lab --carry x/my-vmm --carry helper --";
+        assert_eq!(lab.inside(true).matches(replay).count(), 2);
     }
 
     #[test]
@@ -228,6 +264,6 @@ mod tests {
         let runs: Vec<&str> = twice.split("\n\n").collect();
         assert!(runs[0].starts_with("--depth\nguest\n") && !runs[0].contains("--kernel"));
         assert!(runs[1].contains("--kernel\n/lab/stock-bzImage\n") && runs[1].contains("--images\n/lab/images"));
-        assert!(LabArguments::new(&["--images".to_owned(), "x".to_owned()]).is_err());
+        assert!(LabArguments::new(&["--images".to_owned(), "x".to_owned()], &[]).is_err());
     }
 }
