@@ -22,6 +22,8 @@ const DEFAULTS: [(&str, &str); 4] = [
 const FIXED: [&str; 4] = ["--images", "/lab/images", "--host", "lab"];
 /// Folders of the lab's own.
 const RESERVED: [&str; 9] = ["bin", "dev", "golden", "init", "lab", "out", "proc", "sys", "usr"];
+/// Options that say whom a run is about, which that of the stock kernel has, too.
+const ABOUT: [&str; 4] = ["--subject", "--profile", "--accel", "--expectations"];
 /// The run that boots the lab's own kernel: the cases of a boot that any kernel can be given to.
 const STOCK: [&str; 12] = [
     "--depth",
@@ -41,8 +43,8 @@ const STOCK: [&str; 12] = [
 /// What `touchstone run` is given inside, and what goes in and out for it.
 pub(crate) struct LabArguments {
     inside: Vec<String>,
-    /// What the lab gives to each run by itself.
-    fixed: Vec<String>,
+    /// What each run is given: whom it is about, and what the lab gives by itself.
+    each: Vec<String>,
     subjects: Vec<String>,
     inputs: Vec<(PathBuf, String)>,
     /// Path below the folder of results, and where the caller wants it.
@@ -57,7 +59,7 @@ impl LabArguments {
         fixed.extend(["--replay-by".to_owned(), format!("cargo xtask lab{carried} --")]);
         let mut lab = LabArguments {
             inside: Vec::new(),
-            fixed,
+            each: Vec::new(),
             subjects: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -83,7 +85,11 @@ impl LabArguments {
             if option == "--subject" {
                 lab.subjects.push(value);
             }
-            lab.inside.extend([option, inside]);
+            if ABOUT.contains(&option.as_str()) {
+                lab.each.extend([option, inside]);
+            } else {
+                lab.inside.extend([option, inside]);
+            }
         }
         for (option, value) in DEFAULTS
             .iter()
@@ -96,17 +102,20 @@ impl LabArguments {
             };
             lab.inside.extend([(*option).to_owned(), value]);
         }
-        lab.inside.extend(lab.fixed.iter().cloned());
+        lab.each.extend(fixed);
         Ok(lab)
     }
 
     /// Arguments of `touchstone run`, one a line; with the stock kernel those of a second run behind an empty line.
     pub(crate) fn inside(&self, with_stock_kernel: bool) -> String {
-        let mut text = self.inside.join("\n");
+        let run = |own: &[&str]| {
+            let each = self.each.iter().map(String::as_str);
+            own.iter().copied().chain(each).collect::<Vec<_>>().join("\n")
+        };
+        let inside: Vec<&str> = self.inside.iter().map(String::as_str).collect();
+        let mut text = run(&inside);
         if with_stock_kernel {
-            let fixed = self.fixed.iter().map(String::as_str);
-            let words: Vec<&str> = STOCK.into_iter().chain(fixed).collect();
-            text += &format!("\n\n{}", words.join("\n"));
+            text += &format!("\n\n{}", run(&STOCK));
         }
         text
     }
@@ -214,11 +223,11 @@ mod tests {
     fn files_are_taken_along_and_brought_back() {
         let lab =
             lab("--subject x/mine.toml --subject=qemu --html=h.html --depth guest --report r.json --matrix --shuffle");
-        let inside = lab.inside.join(" ");
+        let inside = lab.inside(false).replace('\n', " ");
         assert!(
             inside.starts_with(
-                "--subject x/mine.toml --subject qemu --html /out/html --depth guest \
-                 --report /out/report.json --matrix --shuffle --patience 4 --capsules /out/capsules "
+                "--html /out/html --depth guest --report /out/report.json --matrix --shuffle --patience 4 \
+                 --capsules /out/capsules --subject x/mine.toml --subject qemu --images "
             ),
             "{inside}"
         );
@@ -243,7 +252,7 @@ mod tests {
             ("golden/mine.toml", "/lab/files/0/mine.toml", "/lab/files/0/mine.toml"),
         ] {
             let lab = lab(&format!("--subject {given}"));
-            assert_eq!(lab.inside[1], said);
+            assert_eq!(lab.each[1], said);
             assert_eq!(lab.inputs(), [(PathBuf::from(given), path.to_owned())]);
         }
     }
@@ -264,6 +273,9 @@ mod tests {
         let runs: Vec<&str> = twice.split("\n\n").collect();
         assert!(runs[0].starts_with("--depth\nguest\n") && !runs[0].contains("--kernel"));
         assert!(runs[1].contains("--kernel\n/lab/stock-bzImage\n") && runs[1].contains("--images\n/lab/images"));
+        let stranger = lab("--subject mine.toml --filter smp --accel kvm").inside(true);
+        let stock = stranger.split("\n\n").nth(1).expect("a second run");
+        assert!(stock.contains("--subject\nmine.toml\n--accel\nkvm\n") && !stock.contains("smp"));
         assert!(LabArguments::new(&["--images".to_owned(), "x".to_owned()], &[]).is_err());
     }
 }

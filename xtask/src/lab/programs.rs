@@ -16,8 +16,8 @@ const FOLDER: &str = "/usr/bin";
 /// What every lab has, built for it.
 const OWN: [&str; 2] = ["touchstone", "microvm"];
 
-/// Where each file is to be in the lab, and where it is here. A program that the caller names has to be here; of one that
-/// a subject starts, the suite says so itself if it is not.
+/// Where each file is to be in the lab, and where it is here. A program that the caller names has to be here; of one
+/// that a subject starts, the suite says so itself if it is not.
 pub(super) fn all(named: &[String], subjects: &[String]) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeMap::new();
     for name in named {
