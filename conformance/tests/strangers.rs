@@ -47,6 +47,7 @@ struct Config {
 struct BootSource {
     kernel_image_path: String,
     boot_args: String,
+    initrd_path: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +98,9 @@ fn firecracker(words: &[String]) -> String {
     );
     microvm.args(["--kernel", &config.boot_source.kernel_image_path]);
     microvm.args(["--append", &config.boot_source.boot_args]);
+    if let Some(initrd) = &config.boot_source.initrd_path {
+        microvm.args(["--initrd", initrd]);
+    }
     for drive in &config.drives {
         assert!(!drive.is_root_device, "the suite's disks are no root devices");
         let readonly = if drive.is_read_only { ",readonly=on" } else { "" };
@@ -126,6 +130,9 @@ fn cloud_hypervisor(words: &[String]) -> String {
     let mut microvm = microvm(kib >> 10, 1);
     microvm.args(["--kernel", &value("--kernel")]);
     microvm.args(["--append", &value("--cmdline")]);
+    if !value("--initramfs").is_empty() {
+        microvm.args(["--initrd", &value("--initramfs")]);
+    }
     match value("--serial").as_str() {
         // Without a terminal it would print, and never read.
         "tty" if std::io::stdin().is_terminal() => {}

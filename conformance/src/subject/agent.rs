@@ -9,7 +9,7 @@ use super::console::{Closed, Console};
 use super::description::{Description, Dump, EndsBy, Launch, Serial};
 use super::kernel;
 use super::process::{Process, printable};
-use super::start::Start;
+use super::start::{Kernel, Start};
 use crate::case::Setup;
 use crate::layout::Layout;
 use crate::machine::{Adapter, Attempt, BootFailure, Broken, Caps, Depth, Facts, Machine, Stop, Width};
@@ -122,7 +122,7 @@ impl AgentAdapter {
             &self.launch,
             setup,
             layout,
-            (&self.image, None),
+            &Kernel::image(&self.image),
             append,
         )
     }

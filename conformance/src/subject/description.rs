@@ -46,7 +46,7 @@ pub struct Description {
     /// them `{disk}` is the path of the device's disk image, `{peer}` that of a socket which makes what a network or a
     /// console sends come back (see [`super::peer`]), and `{device}` its number, from 0.
     #[serde(default)]
-    pub devices: BTreeMap<String, Device>,
+    pub devices: BTreeMap<String, Part>,
     /// Files that are written for each start, by their names: `{file:NAME}` is where, `{insert:NAME}` in one stands
     /// for the devices' pieces of that name. In a file whose name ends in `.json` values are escaped for a JSON string.
     #[serde(default)]
@@ -86,34 +86,36 @@ pub struct Arguments {
     pub cpus: Option<Vec<String>>,
     /// What the RTC shows: `{rtc-base}`.
     pub rtc_base: Option<Vec<String>>,
-    /// A kernel: `{kernel}`.
+    /// A kernel, which is an ELF file with a PVH note: `{kernel}`.
     pub kernel: Option<Vec<String>>,
+    /// A kernel that is a bzImage: `{kernel}`.
+    pub bz_image: Option<Vec<String>>,
     /// A firmware, for ways with capability `firmware` as a profile that has one: `{halt-bios}`.
     pub firmware: Option<Vec<String>>,
     /// A kernel's command line: `{append}`.
     pub append: Option<Vec<String>>,
     /// A kernel's initial RAM disk: `{initrd}`. Linux is booted with one.
-    pub initrd: Option<Vec<String>>,
+    pub initrd: Option<Part>,
     /// Transports of version 2.
     pub modern: Option<Vec<String>>,
     /// Transports of version 1.
     pub legacy: Option<Vec<String>>,
 }
 
-/// What a device of a set-up becomes.
+/// What a device of a set-up, or an initial RAM disk, becomes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
     untagged,
     expecting = "words such as [\"--rng\"], or a piece of a file as { insert = \"NAME\", text = \"...\" }"
 )]
-pub enum Device {
+pub enum Part {
     /// Words of the command line, in place of `{setup}`.
     Words(Vec<String>),
     /// A piece of a file.
     Piece(Piece),
 }
 
-/// A device's piece of a file.
+/// A piece of a file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Piece {
@@ -319,6 +321,8 @@ pub struct Places {
     pub halt_bios: String,
     /// `{kernel}`, when there is one.
     pub kernel: Option<String>,
+    /// Whether that is a bzImage.
+    pub is_bz_image: bool,
     /// `{append}`.
     pub append: String,
     /// `{initrd}`, when there is one.
@@ -463,8 +467,15 @@ impl Description {
         let text = template::fill(template, |name| match name.strip_prefix(INSERT) {
             Some(insert) => {
                 let mut pieces = Vec::new();
+                if let Some(Part::Piece(piece)) = &self.arguments.initrd
+                    && places.initrd.is_some()
+                    && piece.insert == insert
+                {
+                    let value = |name: &str| Ok::<_, Stop>(template::common(name, setup, layout, places)?.map(escaped));
+                    pieces.push(template::fill(&piece.text, value)?);
+                }
                 for (index, device) in setup.devices.iter().enumerate() {
-                    if let Some(Device::Piece(piece)) = self.devices.get(*device)
+                    if let Some(Part::Piece(piece)) = self.devices.get(*device)
                         && piece.insert == insert
                     {
                         let value = |name: &str| match of_device(name, index, places) {
@@ -522,25 +533,34 @@ impl Description {
             )?);
         }
         if places.kernel.is_some() {
-            words.extend(part(&arguments.kernel, false, "a kernel")?);
+            words.extend(if places.is_bz_image {
+                part(&arguments.bz_image, false, "a bzImage")?
+            } else {
+                part(&arguments.kernel, false, "a kernel")?
+            });
             if !places.append.is_empty() {
                 words.extend(part(&arguments.append, false, "a kernel command line")?);
             }
             if places.initrd.is_some() {
-                words.extend(part(&arguments.initrd, false, "an initial RAM disk")?);
+                match &arguments.initrd {
+                    None => return Err(lacks("an initial RAM disk")),
+                    Some(Part::Words(initrd)) => words.extend(initrd.clone()),
+                    // It stands in a file.
+                    Some(Part::Piece(_)) => {}
+                }
             }
         }
         for (index, device) in setup.devices.iter().enumerate() {
             match self.devices.get(*device) {
                 None => return Err(lacks(&format!("device '{device}'"))),
-                Some(Device::Words(device_words)) => {
+                Some(Part::Words(device_words)) => {
                     for word in device_words {
                         words.push(template::fill(word, |name| {
                             Ok::<_, Stop>(of_device(name, index, places))
                         })?);
                     }
                 }
-                Some(Device::Piece(piece)) => {
+                Some(Part::Piece(piece)) => {
                     let same = setup.devices.iter().filter(|other| *other == device).count();
                     if let Some(most) = piece.most.filter(|most| *most < same) {
                         return Err(lacks(&format!("{same} devices '{device}', {most} at most")));
@@ -549,6 +569,12 @@ impl Description {
             }
         }
         Ok(words)
+    }
+
+    /// The devices of a set-up that it can be given.
+    pub fn devices_of(&self, setup: &Setup) -> Vec<&'static str> {
+        let devices = setup.devices.iter().copied();
+        devices.filter(|device| self.devices.contains_key(*device)).collect()
     }
 
     /// A profile by its name: one of the suite's, or one of the file's own.
@@ -650,8 +676,8 @@ impl Description {
             &arguments.rtc_base,
             &arguments.firmware,
             &arguments.kernel,
+            &arguments.bz_image,
             &arguments.append,
-            &arguments.initrd,
             &arguments.modern,
             &arguments.legacy,
         ];
@@ -665,11 +691,16 @@ impl Description {
         for word in launch.command.iter().chain(parts.into_iter().flatten().flatten()) {
             check_names(word, &known)?;
         }
+        match &arguments.initrd {
+            None => {}
+            Some(Part::Words(words)) => words.iter().try_for_each(|word| check_names(word, &known))?,
+            Some(Part::Piece(piece)) => check_names(&piece.text, &COMMON)?,
+        }
         let of_devices = [&known[..], &OF_DEVICE].concat();
         for device in self.devices.values() {
             match device {
-                Device::Words(words) => words.iter().try_for_each(|word| check_names(word, &of_devices))?,
-                Device::Piece(piece) => check_names(&piece.text, &[&COMMON[..], &OF_DEVICE].concat())?,
+                Part::Words(words) => words.iter().try_for_each(|word| check_names(word, &of_devices))?,
+                Part::Piece(piece) => check_names(&piece.text, &[&COMMON[..], &OF_DEVICE].concat())?,
             }
         }
         for (option, word) in &self.machine_options {
@@ -685,9 +716,13 @@ impl Description {
     /// Files have good names, know their placeholders, and are used; each piece has a place.
     fn check_files(&self) -> Result<(), String> {
         let pieces = || {
-            self.devices.iter().filter_map(|(device, words)| match words {
-                Device::Piece(piece) => Some((device, piece)),
-                Device::Words(_) => None,
+            let devices = self.devices.iter();
+            let devices = devices.map(|(device, part)| (format!("devices: {device}"), part));
+            let initrd = self.arguments.initrd.iter();
+            let parts = devices.chain(initrd.map(|part| ("arguments: initrd".to_owned(), part)));
+            parts.filter_map(|(name, part)| match part {
+                Part::Piece(piece) => Some((name, piece)),
+                Part::Words(_) => None,
             })
         };
         let inserts: Vec<_> = pieces().map(|(_, piece)| format!("{INSERT}{}", piece.insert)).collect();
@@ -708,11 +743,11 @@ impl Description {
                 ));
             }
         }
-        for (device, piece) in pieces() {
+        for (name, piece) in pieces() {
             let word = format!("{{{INSERT}{}}}", piece.insert);
             if !self.files.values().any(|text| text.contains(&word)) {
                 return Err(format!(
-                    "devices: {device}: no text of [files] has {word}, so its piece would be lost"
+                    "{name}: no text of [files] has {word}, so its piece would be lost"
                 ));
             }
         }

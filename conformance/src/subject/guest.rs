@@ -12,7 +12,7 @@ use super::disk;
 use super::kernel;
 use super::linux::{self, Form, Linux};
 use super::process::{Process, printable};
-use super::start::Start;
+use super::start::{Kernel, Start};
 use crate::case::{Feature, Setup};
 use crate::layout::Layout;
 use crate::machine::{Adapter, Attempt, BootFailure, Broken, Caps, Depth, Facts, Machine, Resident, Stop};
@@ -66,7 +66,14 @@ impl GuestAdapter {
         }
         append.push_str(&self.launch.ends_by.option());
         let append = append.trim_start().to_owned();
-        Start::plan(&self.description, &self.launch, setup, layout, (image, None), append)
+        Start::plan(
+            &self.description,
+            &self.launch,
+            setup,
+            layout,
+            &Kernel::image(image),
+            append,
+        )
     }
 
     fn boot_resident(&self, image: &Path, setup: &Setup, layout: &Layout) -> Result<Resident, BootFailure> {
@@ -97,9 +104,20 @@ impl GuestAdapter {
             return Err(Stop::Unavailable(reason).into());
         }
         let linux = Linux::find(&self.images, image, form, self.kernel.as_deref())?;
+        let given: Vec<&str> = self.description.devices_of(setup);
+        let lacks_some = given.len() < setup.devices.len();
+        let setup = &Setup {
+            // A boot is kept for as long as the suite runs, and so is this.
+            devices: given.clone().leak(),
+            ..setup.clone()
+        };
         let append = linux::command_line(setup, layout);
-        let files = (linux.kernel.as_path(), Some(linux.initramfs.as_path()));
-        let plan = Start::plan(&self.description, &self.launch, setup, layout, files, append)?;
+        let kernel = Kernel {
+            path: &linux.kernel,
+            is_bz_image: form == Form::BzImage,
+            initrd: Some(&linux.initramfs),
+        };
+        let plan = Start::plan(&self.description, &self.launch, setup, layout, &kernel, append)?;
         // It is told to be quiet until its first program speaks.
         let limits = Limits {
             silence_ms: self.launch.linux_ms,
@@ -114,6 +132,7 @@ impl GuestAdapter {
             facts: Facts {
                 append: Some(plan.append.clone()),
                 kvm: self.launch.needs_kvm(),
+                devices: lacks_some.then_some(given),
                 own_kernel: self.kernel.is_some(),
                 boot_marks: plan.boot_marks(),
                 ..Facts::default()

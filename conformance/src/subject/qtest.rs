@@ -73,6 +73,7 @@ impl Adapter for QtestAdapter {
             let kernel = path("kernel");
             std::fs::write(&kernel, kernel::of_setup(setup)).map_err(start)?;
             places.kernel = Some(kernel);
+            places.is_bz_image = setup.bz_image;
         }
         let words = self.description.prepare(&self.launch, setup, layout, &places)?;
         if words.iter().any(|word| word.contains(&places.halt_bios)) {

@@ -30,9 +30,26 @@ pub(super) struct Start {
     _folder: Folder,
 }
 
+/// What is started.
+pub(super) struct Kernel<'a> {
+    pub(super) path: &'a Path,
+    pub(super) is_bz_image: bool,
+    pub(super) initrd: Option<&'a Path>,
+}
+
+impl Kernel<'_> {
+    /// One of our images, all of which are ELF files.
+    pub(super) fn image(path: &Path) -> Kernel<'_> {
+        Kernel {
+            path,
+            is_bz_image: false,
+            initrd: None,
+        }
+    }
+}
+
 impl Start {
-    /// Prepares a start with the kernel, and the initial RAM disk if any, at these paths. A guest whose marks the VMM
-    /// notes is told their port behind `append`.
+    /// Prepares a start with a kernel. A guest whose marks the VMM notes is told their port behind `append`.
     ///
     /// # Errors
     /// As [`Description::prepare`], and [`Broken::Start`] when files or sockets cannot be made.
@@ -41,7 +58,7 @@ impl Start {
         launch: &Launch,
         setup: &Setup,
         layout: &Layout,
-        (kernel, initrd): (&Path, Option<&Path>),
+        kernel: &Kernel<'_>,
         mut append: String,
     ) -> Result<Start, Stop> {
         let start = |error: std::io::Error| Broken::Start(format!("prepare its folder: {error}"));
@@ -55,8 +72,9 @@ impl Start {
         let places = Places {
             boot_marks: boot_marks.display().to_string(),
             socket: folder.path().join("serial").display().to_string(),
-            kernel: Some(kernel.display().to_string()),
-            initrd: initrd.map(|initrd| initrd.display().to_string()),
+            kernel: Some(kernel.path.display().to_string()),
+            is_bz_image: kernel.is_bz_image,
+            initrd: kernel.initrd.map(|initrd| initrd.display().to_string()),
             append,
             folder: folder.path().to_owned(),
             disks: disk::write_images(folder.path(), setup).map_err(start)?,

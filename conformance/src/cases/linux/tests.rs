@@ -49,12 +49,17 @@ const APPEND: &str = "console=ttyS0 quiet panic=-1 no_timer_check reboot=t touch
 const LOG: &str = include_str!("qemu-7.2-pvh.log");
 
 fn judge(case: &Case, log: &str, kvm: bool) -> (Record, Result<(), Stop>) {
+    judge_with(case, log, kvm, None)
+}
+
+fn judge_with(case: &Case, log: &str, kvm: bool, devices: Option<Vec<&'static str>>) -> (Record, Result<(), Stop>) {
     let Body::Guest { judge, .. } = case.body else {
         panic!("{} judges no report", case.id);
     };
     let mut machine = Told(Facts {
         append: Some(APPEND.to_owned()),
         kvm,
+        devices,
         ..Facts::default()
     });
     let mut probe = Probe::new(&mut machine, &QEMU_7_2, &case.setup).with_guest_log(log);
@@ -245,4 +250,46 @@ fn no_case_is_met_by_a_doctored_report() {
     for case in cases().filter(|case| case.id != "linux/clocksource/pvh") {
         assert!(doctored.contains(case.id), "{} was never made to fail", case.id);
     }
+}
+
+#[test]
+fn machine_without_a_device_is_not_asked_about_it() {
+    let named = |name: &str| {
+        let id = format!("linux/{name}/pvh");
+        cases().find(|case| case.id == id).expect("a case")
+    };
+    let without_net = vec!["virtio-rng", "virtio-blk", "virtio-console"];
+    let judged = |name: &str, devices: &[&'static str]| judge_with(named(name), LOG, false, Some(devices.to_vec()));
+    let refused = Stop::Unavailable("the subject cannot be given device 'virtio-net'".to_owned());
+    assert_eq!(judged("net", &without_net).1, Err(refused));
+    assert!(is_met(&judged("blk", &without_net)));
+    // The log is of a machine with four.
+    assert!(!is_met(&judged("virtio", &without_net)));
+    assert!(matches!(judged("virtio", &[]).1, Err(Stop::Unavailable(_))));
+}
+
+#[test]
+fn linux_may_number_interrupts_as_it_likes() {
+    let case = cases().find(|case| case.id == "linux/serial/pvh").expect("a case");
+    let renumbered = |input: &str| {
+        let log = LOG.replace("port=0x000003f8 irq=4", "port=0x000003f8 irq=24");
+        let line = format!("# interrupt: irq=24 count=1 chip=IO-APIC input={input} trigger=edge name=\"ttyS0\"\n");
+        log.replace("# interrupt: irq=0", &format!("{line}# interrupt: irq=0"))
+    };
+    assert!(is_met(&judge(case, &renumbered("4"), false)));
+    assert!(!is_met(&judge(case, &renumbered("5"), false)));
+}
+
+#[test]
+fn ram_between_the_low_memory_and_1_mib_is_too_much() {
+    let case = cases().find(|case| case.id == "linux/memory/pvh").expect("a case");
+    let across = LOG.replace("start=0x100000 end=0x7ffffff", "start=0xa0000 end=0x7ffffff");
+    assert_ne!(across, LOG);
+    let (record, _) = judge(case, &across, false);
+    let whats: Vec<&str> = record
+        .mismatches
+        .iter()
+        .map(|mismatch| mismatch.what.as_str())
+        .collect();
+    assert_eq!(whats, ["bytes of RAM below 1 MiB, memory map"]);
 }

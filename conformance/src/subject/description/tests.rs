@@ -219,6 +219,15 @@ fn device_that_opens_but_is_not_kvm_is_no_kvm() {
     "[devices.virtio-net]\ninsert = \"nets\"\ntext = \"x\"\n",
     "devices: virtio-net: no text of [files] has {insert:nets}, so its piece would be lost"
 )]
+#[case::initrd_lost(
+    "[arguments.initrd]\ninsert = \"initrd\"\ntext = \"x\"\n",
+    "arguments: initrd: no text of [files] has {insert:initrd}, so its piece would be lost"
+)]
+#[case::initrd_names(
+    "[arguments.initrd]\ninsert = \"initrd\"\ntext = \"{disk}\"\n[files]\na = \"{insert:initrd}\"\n\
+     [[cpu]]\ncommand = [\"x\", \"{file:a}\"]\n",
+    "'{disk}' in \"{disk}\" stands for nothing; choose from profile,"
+)]
 #[case::ends_by(
     "[[guest]]\ncommand = [\"x\"]\nends-by = \"acpi\"\n",
     "ends-by: 'acpi' ends no machine; choose from debug-exit, i8042, triple-fault, halt, or write PORT:BYTE"
@@ -296,4 +305,50 @@ command = ["mine", "{setup}", "{file:vm.json}"]
         serde_json::from_str(&std::fs::read_to_string(&line[1]).expect("written")).expect("JSON");
     assert_eq!(json["append"], places.append);
     assert_eq!(json["disks"][1]["path"], "/b");
+}
+
+#[test]
+fn initial_ram_disk_may_be_a_piece_of_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = include_str!("../../../subjects/firecracker.toml");
+    let description = Description::parse("firecracker.toml", text).expect("parses");
+    let layout = description.layout("firecracker").expect("its own");
+    let mut places = Places {
+        folder: folder.path().to_owned(),
+        kernel: Some("k".to_owned()),
+        append: "a".to_owned(),
+        ..Places::default()
+    };
+    let config = |places: &Places| -> serde_json::Value {
+        let words = description.prepare(&description.guest[0], &Setup::DEFAULT, layout, places);
+        assert!(!words.expect("can be had").iter().any(|word| word.contains("/i\"")));
+        let file = folder.path().join("config.json");
+        serde_json::from_str(&std::fs::read_to_string(file).expect("written")).expect("JSON")
+    };
+    assert!(config(&places)["boot-source"].get("initrd_path").is_none());
+    places.initrd = Some("/i\"".to_owned());
+    assert_eq!(config(&places)["boot-source"]["initrd_path"], "/i\"");
+}
+
+#[test]
+fn bz_image_has_words_of_its_own() {
+    let text = SMALL.replace(
+        "[machine-options]",
+        "modern = []\nkernel = [\"--elf\", \"{kernel}\"]\n[machine-options]",
+    );
+    let line = |text: &str, is_bz_image| {
+        let places = Places {
+            kernel: Some("k".to_owned()),
+            is_bz_image,
+            ..Places::default()
+        };
+        let description = Description::parse("small.toml", text).expect("parses");
+        let words = description.prepare(&description.wire[0], &Setup::DEFAULT, &RUST_VMM, &places);
+        words.map(|words| words.join(" "))
+    };
+    assert!(line(&text, false).expect("can be had").contains(" --elf k "));
+    let refused = Stop::Unavailable("subject 'mine' cannot be given a bzImage".to_owned());
+    assert_eq!(line(&text, true), Err(refused));
+    let both = text.replace("kernel = ", "bz-image = [\"--bz\", \"{kernel}\"]\nkernel = ");
+    assert!(line(&both, true).expect("can be had").contains(" --bz k "));
 }
