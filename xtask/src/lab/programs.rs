@@ -13,6 +13,11 @@ use crate::shell;
 /// Where a program is that has no folder in its name, and where a distribution has it: QEMU looks for its firmware from
 /// there.
 const FOLDER: &str = "/usr/bin";
+/// What a program loads once it runs, where a distribution has it: Debian's QEMU has its emulation in a module.
+const MODULES: [(&str, &str); 1] = [(
+    "qemu-system-x86_64",
+    "/usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so",
+)];
 /// What every lab has, built for it.
 const OWN: [&str; 2] = ["touchstone", "microvm"];
 
@@ -73,7 +78,12 @@ fn add(name: &str, file: &Path, files: &mut BTreeMap<PathBuf, PathBuf>) -> Resul
         // The lab's folder is `/`.
         files.insert(Path::new("/").join(name), file.to_owned());
     }
-    for library in libraries(file)? {
+    let modules = MODULES.iter().filter(|(program, _)| *program == shell::name_of(file));
+    let modules = modules.map(|(_, module)| PathBuf::from(module));
+    for library in libraries(file)?
+        .into_iter()
+        .chain(modules.filter(|module| module.is_file()))
+    {
         files.insert(library.clone(), library);
     }
     Ok(())
