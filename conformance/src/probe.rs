@@ -84,6 +84,12 @@ impl<'a> Probe<'a> {
         self.setup
     }
 
+    /// The devices that the machine has: those of the set-up, but for what it could not be given.
+    pub fn devices(&self) -> &[&'static str] {
+        let given = self.facts().devices.as_deref();
+        given.unwrap_or(self.setup.devices)
+    }
+
     /// Facts of this power-on.
     pub fn facts(&self) -> &Facts {
         self.machine.facts()

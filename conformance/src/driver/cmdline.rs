@@ -11,7 +11,7 @@ use crate::probe::Probe;
 pub fn announcements(p: &Probe<'_>) -> Vec<(u64, u8)> {
     let layout = p.layout();
     let chosen = p.facts().transports.clone();
-    let numbers = 0..p.setup().devices.len() as u8;
+    let numbers = 0..p.devices().len() as u8;
     let by_rule = numbers.map(|number| layout.transport_of_device(number)).collect();
     let mut transports: Vec<u8> = if chosen.is_empty() { by_rule } else { chosen };
     transports.sort_unstable();

@@ -113,14 +113,14 @@ pub(super) fn rtc(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 pub(super) fn virtio(p: &mut Probe<'_>) -> Result<(), Stop> {
-    if given(p).is_empty() {
+    if p.devices().is_empty() {
         return Err(Stop::Unavailable(
             "the subject cannot be given a virtio device".to_owned(),
         ));
     }
     let report = judged(p, "virtio")?;
     let found = report.facts("virtio").count();
-    p.check_eq("virtio devices", found as u64, given(p).len() as u64);
+    p.check_eq("virtio devices", found as u64, p.devices().len() as u64);
     for device in devices(p, &report)? {
         p.check(
             device.name,
@@ -295,15 +295,9 @@ struct Device {
     driver_wanted: &'static str,
 }
 
-/// The devices that the machine has.
-fn given(p: &Probe<'_>) -> Vec<&'static str> {
-    let facts = p.facts().devices.clone();
-    facts.unwrap_or_else(|| p.setup().devices.to_vec())
-}
-
 /// A case is about this device, which not every subject can be given.
 fn needs(p: &Probe<'_>, device: &str) -> Result<(), Stop> {
-    if given(p).contains(&device) {
+    if p.devices().contains(&device) {
         return Ok(());
     }
     Err(Stop::Unavailable(format!(
@@ -314,7 +308,7 @@ fn needs(p: &Probe<'_>, device: &str) -> Result<(), Stop> {
 /// The devices that the machine has, each found by its number of the virtio specification.
 fn devices(p: &mut Probe<'_>, report: &Report) -> Result<Vec<Device>, Stop> {
     let mut devices = Vec::new();
-    for (number, name) in given(p).into_iter().enumerate() {
+    for (number, name) in p.devices().to_vec().into_iter().enumerate() {
         let (id, driver_wanted) = match name {
             "virtio-net" => (1, "virtio_net"),
             "virtio-blk" => (2, "virtio_blk"),

@@ -265,6 +265,7 @@ fn machine_without_a_device_is_not_asked_about_it() {
     assert!(is_met(&judged("blk", &without_net)));
     // The log is of a machine with four.
     assert!(!is_met(&judged("virtio", &without_net)));
+    assert!(!is_met(&judged("command-line", &without_net)));
     assert!(matches!(judged("virtio", &[]).1, Err(Stop::Unavailable(_))));
 }
 
