@@ -121,11 +121,13 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         }
     };
     arguments.copy_outputs(&folder)?;
-    eprintln!(
-        "lab: {:.0} s; its report is {}",
-        begin.elapsed().as_secs_f32(),
-        folder.join("report.json").display()
-    );
+    let report = folder.join("report.json");
+    let seconds = begin.elapsed().as_secs_f32();
+    if report.is_file() {
+        eprintln!("lab: {seconds:.0} s; its report is {}", report.display());
+    } else {
+        eprintln!("lab: {seconds:.0} s; it ended with exit code {code} and left no report");
+    }
     Ok(code)
 }
 
