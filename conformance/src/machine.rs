@@ -238,7 +238,8 @@ pub struct Facts {
     pub reserved: Vec<(u64, u64)>,
     /// The machine runs on KVM, which reserves memory of its own (an e820 entry) and leaves the RTC out by default.
     pub kvm: bool,
-    /// The devices of the set-up that the machine got, where it could not be given all: a Linux boots without the rest.
+    /// The devices of the set-up that the machine got, in its order, where that is not the set-up's own list: a Linux
+    /// boots without what cannot be had.
     pub devices: Option<Vec<&'static str>>,
     /// The Linux that runs is the user's: what it lacks is not the machine's fault.
     pub own_kernel: bool,

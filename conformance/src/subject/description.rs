@@ -47,6 +47,10 @@ pub struct Description {
     /// console sends come back (see [`super::peer`]), and `{device}` its number, from 0.
     #[serde(default)]
     pub devices: BTreeMap<String, Part>,
+    /// The order in which a machine that does not keep that of a set-up has devices of different kinds: the first of
+    /// these gets the first transport.
+    #[serde(default)]
+    pub device_order: Vec<String>,
     /// Files that are written for each start, by their names: `{file:NAME}` is where, `{insert:NAME}` in one stands
     /// for the devices' pieces of that name. In a file whose name ends in `.json` values are escaped for a JSON string.
     #[serde(default)]
@@ -571,10 +575,13 @@ impl Description {
         Ok(words)
     }
 
-    /// The devices of a set-up that it can be given.
+    /// The devices of a set-up that it can be given, in its order.
     pub fn devices_of(&self, setup: &Setup) -> Vec<&'static str> {
         let devices = setup.devices.iter().copied();
-        devices.filter(|device| self.devices.contains_key(*device)).collect()
+        let mut devices: Vec<_> = devices.filter(|device| self.devices.contains_key(*device)).collect();
+        let place = |device: &str| self.device_order.iter().position(|own| own == device);
+        devices.sort_by_key(|device| place(device).unwrap_or(self.device_order.len()));
+        devices
     }
 
     /// A profile by its name: one of the suite's, or one of the file's own.
@@ -611,6 +618,13 @@ impl Description {
                     profile_names()
                 ));
             }
+        }
+        if let Some(unknown) = self
+            .device_order
+            .iter()
+            .find(|device| !self.devices.contains_key(*device))
+        {
+            return Err(format!("device-order: '{unknown}' is not among [devices]"));
         }
         self.check_files()?;
         let tables = [

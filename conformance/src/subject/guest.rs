@@ -105,7 +105,7 @@ impl GuestAdapter {
         }
         let linux = Linux::find(&self.images, image, form, self.kernel.as_deref())?;
         let given: Vec<&str> = self.description.devices_of(setup);
-        let lacks_some = given.len() < setup.devices.len();
+        let is_other = given != setup.devices;
         let setup = &Setup {
             // A boot is kept for as long as the suite runs, and so is this.
             devices: given.clone().leak(),
@@ -132,7 +132,7 @@ impl GuestAdapter {
             facts: Facts {
                 append: Some(plan.append.clone()),
                 kvm: self.launch.needs_kvm(),
-                devices: lacks_some.then_some(given),
+                devices: is_other.then_some(given),
                 own_kernel: self.kernel.is_some(),
                 boot_marks: plan.boot_marks(),
                 ..Facts::default()

@@ -331,6 +331,24 @@ fn initial_ram_disk_may_be_a_piece_of_a_file() {
 }
 
 #[test]
+fn machine_may_have_its_own_order_of_devices() {
+    let text = include_str!("../../../subjects/firecracker.toml");
+    let description = Description::parse("firecracker.toml", text).expect("parses");
+    let setup = |devices| Setup {
+        devices,
+        ..Setup::DEFAULT
+    };
+    let given = description.devices_of(&setup(&["virtio-rng", "virtio-blk", "virtio-net", "virtio-blk-ro"]));
+    assert_eq!(given, ["virtio-blk", "virtio-rng", "virtio-blk-ro"]);
+    let small = Description::parse("small.toml", SMALL).expect("parses");
+    let given = small.devices_of(&setup(&["virtio-rng", "virtio-blk", "virtio-net"]));
+    assert_eq!(given, ["virtio-rng", "virtio-blk"]);
+    let wrong = text.replace("[\"virtio-blk\", ", "[\"virtio-gpu\", ");
+    let error = Description::parse("firecracker.toml", &wrong).expect_err("no such device");
+    assert_eq!(error.problem, "device-order: 'virtio-gpu' is not among [devices]");
+}
+
+#[test]
 fn bz_image_has_words_of_its_own() {
     let text = SMALL.replace(
         "[machine-options]",
