@@ -23,8 +23,8 @@ pub struct Layout {
     pub virtio_count: u8,
     /// GSI of transport 0; transport i has this plus i.
     pub virtio_gsi: u8,
-    /// Inputs of the IOAPIC that GSI 0, the timer's, may drive, one of them.
-    pub timer_inputs: &'static [u8],
+    /// Input of the IOAPIC that GSI 0, the timer's, drives.
+    pub timer_input: u8,
     /// The size of a transport in the word that the command line announces it by.
     pub virtio_cmdline_size: &'static str,
     /// RAM of fewer bytes stays whole below 4 GiB.
@@ -144,7 +144,7 @@ pub static MICROVM_2019: Layout = Layout {
     virtio_stride_bytes: 0x200,
     virtio_count: 8,
     virtio_gsi: 5,
-    timer_inputs: &[2],
+    timer_input: 2,
     virtio_cmdline_size: "512",
     ram_whole_below_bytes: 0xb000_0000,
     ram_low_bytes: 0x8000_0000,
@@ -176,7 +176,7 @@ pub static QEMU_7_2: Layout = Layout {
     virtio_stride_bytes: 0x200,
     virtio_count: 8,
     virtio_gsi: 5,
-    timer_inputs: &[2],
+    timer_input: 2,
     virtio_cmdline_size: "512",
     ram_whole_below_bytes: 0xc000_0001,
     ram_low_bytes: 0xc000_0000,
@@ -207,8 +207,7 @@ pub static RUST_VMM: Layout = Layout {
     virtio_stride_bytes: 0x1000,
     virtio_count: 19,
     virtio_gsi: 5,
-    // KVM's own routing, which Firecracker keeps, has input 0; who follows the cascade has input 2.
-    timer_inputs: &[0, 2],
+    timer_input: 2,
     virtio_cmdline_size: "4K",
     ram_whole_below_bytes: 0xd000_0001,
     ram_low_bytes: 0xd000_0000,

@@ -90,8 +90,7 @@ clauses! { "microvm", DOCUMENT;
     IOAPIC_STORM = "ioapic-storm", "IOAPIC, interrupts of a guest that never quiets a level",
         "A level that interrupts again at 10000 EOIs in a row waits 10 ms, so that the guest's other work goes on.";
     GSI_WIRING = "gsi-wiring", "interrupt routing",
-        "GSI n drives input n of the 8259 pair and of the IOAPIC, but GSI 0 drives the IOAPIC's input 2 \
-         (profile rust-vmm: 0 or 2).";
+        "GSI n drives input n of the 8259 pair and of the IOAPIC, but GSI 0 drives the IOAPIC's input 2.";
     KVMCLOCK = "kvmclock", "kvmclock",
         "Under KVM the guest is offered KVM's paravirtual clock.";
 }

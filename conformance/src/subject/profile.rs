@@ -29,6 +29,8 @@ pub struct OwnProfile {
     pub virtio_count: Option<u8>,
     /// GSI of transport 0.
     pub virtio_gsi: Option<u8>,
+    /// [`Layout::timer_input`].
+    pub timer_input: Option<u8>,
     /// The size of a transport in the word by which the command line announces it.
     pub virtio_cmdline_size: Option<String>,
     /// RAM of fewer bytes stays whole below 4 GiB.
@@ -65,7 +67,7 @@ impl OwnProfile {
             virtio_stride_bytes: self.virtio_stride_bytes.unwrap_or(base.virtio_stride_bytes),
             virtio_count: self.virtio_count.unwrap_or(base.virtio_count),
             virtio_gsi: self.virtio_gsi.unwrap_or(base.virtio_gsi),
-            timer_inputs: base.timer_inputs,
+            timer_input: self.timer_input.unwrap_or(base.timer_input),
             virtio_cmdline_size: size.map_or(base.virtio_cmdline_size, kept),
             ram_whole_below_bytes: self.ram_whole_below_bytes.unwrap_or(base.ram_whole_below_bytes),
             ram_low_bytes: self.ram_low_bytes.unwrap_or(base.ram_low_bytes),
@@ -123,6 +125,9 @@ fn features_of(field: &str, words: &[String]) -> Result<Vec<Feature>, String> {
 
 /// What no machine can be.
 fn check(layout: &Layout) -> Result<(), String> {
+    if ![0, 2].contains(&layout.timer_input) {
+        return Err(format!("timer-input = {}: it is 0 or 2", layout.timer_input));
+    }
     if layout.has(Feature::VirtioMmio) {
         if !layout.has(Feature::VirtioLegacy) && !layout.has(Feature::VirtioModern) {
             return Err("virtio-mmio needs virtio-legacy or virtio-modern; make one present".to_owned());
